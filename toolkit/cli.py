@@ -1,0 +1,284 @@
+"""The command line: parse, call, print. The one place that prints or exits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from udacimed_edge import __version__
+from udacimed_edge.errors import EdgeError, GateRefusedError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from udacimed_edge.pipeline import Result
+    from udacimed_edge.source import SourceOptions
+
+__all__ = ["cli", "main"]
+
+INTERRUPTED = 130
+
+
+class Named(click.ParamType):
+    """One of the names a function returns; a wrong one is refused with the nearest, never corrected."""
+
+    def __init__(self, name: str, names: Callable[[], list[str]]) -> None:
+        self.name = name
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as it is.
+
+        Raises:
+            click.BadParameter: There is no such name.
+        """
+        known = self.names()
+        if value in known:
+            return str(value)
+        near = get_close_matches(str(value), known, 1)
+        question = f"did you mean '{near[0]}'? " if near else ""
+        self.fail(f"there is no {self.name} '{value}'; {question}known: {', '.join(known)}", param, ctx)
+
+
+class Numbers(click.ParamType):
+    """Numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Read them.
+
+        Raises:
+            click.BadParameter: One of them is not a number.
+        """
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of numbers such as 0.5 or 0.485,0.456,0.406", param, ctx)
+
+
+def _targets() -> list[str]:
+    from udacimed_edge.converters import FORMATS
+
+    return [*FORMATS, "all"]
+
+
+def _precisions() -> list[str]:
+    from udacimed_edge.artifact import PRECISIONS
+
+    return list(PRECISIONS)
+
+
+def _model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a model's file cannot say."""
+    for decorate in (
+        click.option("--threshold", type=float, help="Decision threshold on the probability of pneumonia."),
+        click.option("--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."),
+        click.option("--std", type=Numbers(), help="Standard deviation it expects, of pixels divided by 255."),
+        click.option("--mean", type=Numbers(), help="Mean it expects, of pixels divided by 255, for example 0.5."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The bounds of the policy."""
+    bound = click.FloatRange(0, 1)
+    for decorate in (
+        click.option("--min-agreement", type=bound, default=0.98, show_default=True, help="Decisions equal to the source's."),
+        click.option("--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."),
+        click.option(
+            "--max-specificity-drop", type=bound, default=0.03, show_default=True, help="Specificity lost against the source."
+        ),
+        click.option("--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."),
+    ):
+        command = decorate(command)
+    return command
+
+
+_DATA_OPTION = click.option(
+    "--data", metavar="DATA", help="A MedMNIST .npz file, 'medmnist' (the official download) or 'synthetic' (a rehearsal)."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="udacimed-edge")
+def cli() -> None:
+    """Take a pneumonia classifier to edge devices, and prove every artifact from its own bytes.
+
+    Exit codes: 0 everything passed, 2 command line, 3 bad input, 4 missing extra, 5 conversion failed,
+    6 refused by the gate, 7 cannot write, 130 interrupted.
+
+    Example: udacimed-edge convert --target all --data synthetic
+    """
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--target", type=Named("target", _targets), required=True, help="ort, coreml, litert, openvino, or all."
+)
+@click.option(
+    "--precision", type=Named("precision", _precisions), help="fp32, fp16 or int8; each target has its default."
+)
+@_DATA_OPTION
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Output folder.")
+@_model_options
+@_policy_options
+def convert(
+    model: Path | None, target: str, precision: Any, data: str | None, out: Path, **options: Any
+) -> None:
+    """Convert a model and judge each artifact from its bytes.
+
+    MODEL is a .safetensors, .pth, .pt2 or .onnx file; without it, the built-in reference model.
+    What passes is in OUT/<target>-<precision>/ with its report.json, what fails in OUT/rejected/.
+
+    Example: udacimed-edge convert --target coreml --data pneumoniamnist_64.npz
+    """
+    from rich.console import Console
+
+    from udacimed_edge.data import open_data
+    from udacimed_edge.display import progress, result_table, stdout
+    from udacimed_edge.pipeline import Plan, convert_all, plan_items
+    from udacimed_edge.source import load_source
+
+    console, settings = Console(stderr=True), _settings(options)
+    plan = Plan(plan_items(target, precision), out, settings)
+    dataset = open_data(data)
+    with progress(console) as notify:
+        results = convert_all(load_source(model, _source_options(options)), dataset, plan, notify)
+    stdout().print(result_table(results))
+    _explain(results, console)
+    _leave(results)
+    passed = next(r.artifact for r in results if r.artifact)
+    console.print(f"Next: udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else ""), highlight=False)
+
+
+@cli.command()
+@click.argument("artifacts", metavar="ARTIFACT...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@_DATA_OPTION
+@click.option("--source", type=click.Path(path_type=Path), help="The model they were made from; default: the built-in one.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the new report to this file (one artifact only).")
+@_model_options
+@_policy_options
+def validate(
+    artifacts: tuple[Path, ...], data: str | None, source: Path | None, report: Path | None, **options: Any
+) -> None:
+    """Judge artifacts again, from their bytes, over the whole test split.
+
+    ARTIFACT is a folder that `convert` wrote, or the artifact in it.
+
+    Example: udacimed-edge validate out/ort-int8 --data pneumoniamnist_64.npz
+    """
+    from rich.console import Console
+
+    from udacimed_edge.data import open_data
+    from udacimed_edge.display import changes_text, clauses_text, progress, result_table, stdout
+    from udacimed_edge.pipeline import validate_all
+    from udacimed_edge.source import load_source
+    from udacimed_edge.validation.report import write_report
+
+    if report is not None and len(artifacts) > 1:
+        raise click.UsageError("--report takes one artifact")
+    console, out = Console(stderr=True), stdout()
+    with progress(console) as notify:
+        results = validate_all(
+            artifacts, open_data(data), _settings(options), lambda: load_source(source, _source_options(options)), notify
+        )
+    out.print(result_table(results))
+    for result in results:
+        if result.report is not None:
+            threshold = f"threshold {result.report.threshold:.4f}: {result.report.threshold_origin}"
+            text = f"{result.report.title}\n  {threshold}\n  {result.report.executor}"
+            out.print(f"{text}\n{clauses_text(result.report)}\n{changes_text(result.report)}", highlight=False, markup=False)
+            if report is not None:
+                write_report(result.report, report)
+    _explain(results, console)
+    _leave(results)
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what is installed, what each format can do here, and what is missing.
+
+    Example: udacimed-edge doctor
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from udacimed_edge import machine
+    from udacimed_edge.doctor import data_found, examine_formats
+
+    console = Console()
+    table = Table()
+    for column in ("format", "convert", "execute", "missing"):
+        table.add_column(column)
+    formats = examine_formats()
+    for health in formats:
+        table.add_row(health.name, "yes" if health.convert else "no", health.execute, ", ".join(health.missing) or "nothing")
+    console.print(table)
+    for health in formats:
+        if health.remedy:
+            console.print(f"for {health.name}: {health.remedy}", markup=False, highlight=False)
+    facts = {
+        "processor": f"{machine.processor()}, {machine.cores()} cores",
+        "instruction sets": " ".join(machine.instruction_sets()) or "unknown",
+        **{f"data: {way}": found for way, found in data_found().items()},
+        **machine.tool_versions(),
+    }
+    for name, value in facts.items():
+        console.print(f"{name:<20} {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from udacimed_edge.validation.gate import PolicySettings
+
+    return PolicySettings(**{name: options[name] for name in PolicySettings.model_fields})
+
+
+def _source_options(options: dict[str, Any]) -> SourceOptions:
+    from udacimed_edge.source import SourceOptions
+
+    labels = tuple(options["labels"].split(",")) if options["labels"] else None
+    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])  # type: ignore[arg-type]
+
+
+def _explain(results: list[Result], console: Console) -> None:
+    """Why an item did not pass, and what to do."""
+    for result in results:
+        if result.error is not None:
+            console.print(f"{result.item}: {result.error}", markup=False, highlight=False, soft_wrap=True)
+        elif result.report is not None and result.report.verdict != "PASS":
+            where = f"; it is in {result.artifact.parent}" if result.artifact else ""
+            console.print(
+                f"{result.item}: {result.report.verdict}: {result.report.reason}{where}", markup=False, soft_wrap=True
+            )
+
+
+def _leave(results: list[Result]) -> None:
+    """Exit with the first error's code, or the gate's; return where everything passed."""
+    errors = [result.error for result in results if result.error]
+    if errors:
+        sys.exit(errors[0].exit_code)
+    if any(result.report and result.report.verdict != "PASS" for result in results):
+        sys.exit(GateRefusedError.exit_code)
+
+
+def main() -> NoReturn:
+    """Run the command line; a person sees a message and an exit code, never a traceback."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EdgeError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Artifacts that were already finished are kept; nothing half-done is.", err=True)
+        sys.exit(INTERRUPTED)

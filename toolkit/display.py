@@ -1,0 +1,111 @@
+"""Tables and progress lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from udacimed_edge.pipeline import Result, Stage
+    from udacimed_edge.validation.report import Report
+
+__all__ = ["changes_text", "clauses_text", "progress", "result_table", "stdout"]
+
+_TABLE_WIDTH = 100
+
+
+def stdout() -> Console:
+    """Where results go; a file or pipe gets lines long enough for the table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_TABLE_WIDTH)
+
+
+def result_table(results: Sequence[Result]) -> Table:
+    """One row per artifact."""
+    rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
+    table = Table(title="REHEARSAL on synthetic images: no evidence" if rehearsal else None, box=SIMPLE)
+    for name in (
+        "target", "precision", "size", "sensitivity", "found", "specificity", "AUC", "changed", "verdict", "time"
+    ):  # fmt: skip
+        table.add_column(name, justify="left" if name in {"target", "precision", "verdict"} else "right")
+    for result in results:
+        table.add_row(*_cells(result))
+    return table
+
+
+def _cells(result: Result) -> list[str]:
+    report, seconds = result.report, f"{result.seconds:.1f} s"
+    if report is None:
+        target, _, precision = result.item.rpartition("-")
+        name = [target, precision] if target else [result.item, ""]
+        return [*name, *[""] * 6, "[red]ERROR[/red]", seconds]
+    figures = [""] * 5
+    if report.metrics and report.comparison:
+        found = report.metrics.sensitivity
+        figures = [
+            f"{found.value:.4f}",
+            f"{found.successes}/{found.total}",
+            f"{report.metrics.specificity.value:.4f}",
+            f"{report.metrics.auc:.4f}",
+            f"{len(report.comparison.changed)}/{len(report.predictions.labels)}",
+        ]
+    colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[report.verdict]
+    size = f"{report.artifact.size_bytes / 2**20:.1f} MiB"
+    verdict = f"[{colour}]{report.verdict}[/{colour}]"
+    return [report.artifact.target, report.artifact.precision, size, *figures, verdict, seconds]
+
+
+def clauses_text(report: Report) -> str:
+    """The policy, clause by clause, with what was measured."""
+    lines = [f"  {'held  ' if c.passed else 'BROKEN'} {c}" for c in report.policy.clauses]
+    return "\n".join(lines or [f"  not evaluated: {report.reason}"])
+
+
+def changes_text(report: Report) -> str:
+    """Every decision that differs from the source model's, by index and direction."""
+    if report.comparison is None or not report.comparison.changed:
+        return "  no decision differs from the source model's"
+    return "\n".join(
+        f"  image {c.index} ({c.label}): {c.source} -> {c.artifact}, "
+        f"probability {c.source_probability:.4f} -> {c.artifact_probability:.4f}"
+        for c in report.comparison.changed
+    )
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[Stage | Result], None]]:
+    """Show what is being done: one live line per item on a terminal, plain lines elsewhere."""
+    from udacimed_edge.pipeline import Result
+
+    now: dict[str, str] = {}
+
+    def lines() -> Table:
+        grid = Table.grid(padding=(0, 1))
+        for item, stage in now.items():
+            grid.add_row(Spinner("line"), item, stage)
+        return grid
+
+    with Live(console=console, transient=True, get_renderable=lines, refresh_per_second=8) as live:
+
+        def notify(event: Stage | Result) -> None:
+            if isinstance(event, Result):
+                now.pop(event.item, None)
+                verdict = event.report.verdict if event.report else "ERROR"
+                live.console.print(f"{event.item}: {verdict} ({event.seconds:.1f} s)", highlight=False)
+            elif console.is_terminal:
+                now[event.item] = event.name
+                if event.item != "source":
+                    now.pop("source", None)
+            else:
+                console.print(f"{event.item}: {event.name}", highlight=False)
+
+        yield notify

@@ -1,0 +1,67 @@
+"""What is installed, and what each format can do on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.data import ENVIRONMENT_VARIABLE
+from udacimed_edge.extras import is_installed
+
+__all__ = ["FormatHealth", "data_found", "examine_formats"]
+
+
+@dataclass(frozen=True)
+class FormatHealth:
+    """What one format can do here.
+
+    Attributes:
+        name: The format.
+        convert: Whether a model can be converted to it.
+        execute: How an artifact of it is run, or why it cannot be.
+        missing: Modules that are not installed.
+        remedy: The pip command that installs them; empty where nothing is missing.
+    """
+
+    name: str
+    convert: bool
+    execute: str
+    missing: tuple[str, ...]
+    remedy: str
+
+
+def examine_formats() -> list[FormatHealth]:
+    """Look at every format, importing none of their libraries."""
+    return [
+        FormatHealth(
+            name=row.name,
+            convert=all(is_installed(module) for module in row.to_convert),
+            execute=_execution(row.name, row.to_execute),
+            missing=tuple(row.missing()),
+            remedy=f"pip install 'udacimed-edge[{row.extra}]'" if row.missing() else "",
+        )
+        for row in FORMATS.values()
+    ]
+
+
+def _execution(name: str, modules: tuple[str, ...]) -> str:
+    if not all(is_installed(module) for module in modules):
+        return "no"
+    if name == "coreml" and sys.platform != "darwin":
+        return "yes, by the MIL executor (Core ML itself runs on macOS only)"
+    return "yes"
+
+
+def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where data would come from without `--data`, by way; a path that does not exist says so."""
+    named = environment.get(ENVIRONMENT_VARIABLE)
+    cached = Path.home() / ".medmnist" / "pneumoniamnist_64.npz"
+    return {
+        ENVIRONMENT_VARIABLE: "not set" if not named else named if Path(named).is_file() else f"{named} (no such file)",
+        "medmnist": str(cached) if cached.is_file() else "not downloaded yet",
+        "synthetic": "built in, for rehearsals",
+    }

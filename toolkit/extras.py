@@ -1,0 +1,37 @@
+"""Optional libraries: imported when needed, or an error that names the pip command."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from udacimed_edge.errors import ExtraMissingError
+
+__all__ = ["is_installed", "require"]
+
+
+def is_installed(module: str) -> bool:
+    """Whether `module` can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a parent package is absent
+        return False
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional library.
+
+    Args:
+        module: Dotted module name, for example "openvino".
+        extra: The extra of this project that installs it, for example "openvino".
+
+    Raises:
+        ExtraMissingError: The module is not installed.
+    """
+    if not is_installed(module):
+        raise ExtraMissingError(
+            f"the library '{module}' is not installed",
+            f"install it with: pip install 'udacimed-edge[{extra}]'",
+        )
+    return importlib.import_module(module)

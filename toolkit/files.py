@@ -1,0 +1,206 @@
+"""Digests, and writing whole or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from udacimed_edge.errors import InputError, OutputError
+
+__all__ = [
+    "files_of",
+    "output_errors",
+    "path_digest",
+    "read_text",
+    "replace_directory",
+    "sha256_file",
+    "size_bytes",
+    "staging",
+    "write_atomic",
+]
+
+_STAGING = ".staging-"
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits.
+
+    Raises:
+        InputError: The file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's text.
+
+    Raises:
+        InputError: The file is missing, cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files an artifact path stands for, sorted: itself, or all below it.
+
+    An OpenVINO `.xml` stands for itself and the `.bin` of the same name, which holds its weights.
+    """
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    weights = path.with_suffix(".bin")
+    return [weights, path] if path.suffix == ".xml" and weights.exists() else [path]
+
+
+def path_digest(path: Path) -> str:
+    """One SHA-256 for an artifact of one file or many.
+
+    A single file's digest is what `sha256sum` prints for it. Several files are digested as
+    `sha256sum` would list them (`<hex>  <name>` lines, sorted by name), so a person can check it.
+
+    Raises:
+        InputError: The path is missing or cannot be read.
+    """
+    files = files_of(path)
+    if files == [path]:
+        return sha256_file(path)
+    if not files:
+        raise InputError(f"{path} is an empty folder")
+    lines = [f"{sha256_file(f)}  {f.relative_to(path.parent).as_posix()}\n" for f in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def size_bytes(path: Path) -> int:
+    """Size of an artifact in bytes, all its files together."""
+    return sum(f.stat().st_size for f in files_of(path))
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn a failure to write below `path` into an error that says what to do.
+
+    Raises:
+        OutputError: The body raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = {
+            errno.ENOSPC: "the disk is full: free some space, or name another folder with --out",
+            errno.EACCES: "you may not write there: name another folder with --out",
+            errno.EROFS: "that disk is read-only: name another folder with --out",
+            errno.ENOTDIR: "a file stands where a folder is needed: name another folder with --out",
+            errno.EEXIST: "a file stands where a folder is needed: name another folder with --out",
+        }.get(error.errno or 0, "name another folder with --out")
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also under kill -9 and on a full disk.
+
+    Raises:
+        OutputError: The file cannot be written; what was there before is untouched.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_STAGING)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def staging(parent: Path) -> Iterator[Path]:
+    """A fresh folder inside `parent`, gone afterwards unless it was moved into place.
+
+    The name carries the process number: what a killed process left is removed by the next one.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    with output_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{_STAGING}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_directory(staged: Path, final: Path) -> None:
+    """Put the finished folder `staged` at `final`, replacing what is there in one step.
+
+    Raises:
+        OutputError: It cannot be put there; `final` is as it was.
+    """
+    with output_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not final.exists():
+            staged.rename(final)
+        elif not final.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in the way", str(final))
+        elif _exchange(staged, final):
+            shutil.rmtree(staged, ignore_errors=True)
+        else:  # no atomic exchange on this system: the old folder is moved aside first
+            with tempfile.TemporaryDirectory(dir=final.parent, prefix=_STAGING) as aside:
+                final.rename(Path(aside) / "old")
+                staged.rename(final)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two folders in one system call; False where the system has none.
+
+    Linux: renameat2(2) with RENAME_EXCHANGE; macOS: renamex_np(2) with RENAME_SWAP.
+    """
+    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    first, second = os.fsencode(a), os.fsencode(b)
+    if libc is not None and sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        return bool(libc.renamex_np(first, second, 2) == 0)
+    if libc is not None and hasattr(libc, "renameat2"):
+        at_fdcwd = -100
+        return bool(libc.renameat2(at_fdcwd, first, at_fdcwd, second, 2) == 0)
+    return False
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f"{_STAGING}*-*"):
+        pid = folder.name[len(_STAGING) :].split("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it exists and belongs to somebody else
+        return True
+    return True

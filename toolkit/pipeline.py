@@ -1,0 +1,398 @@
+"""The way of the data as plain functions: convert and judge, or judge again."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udacimed_edge import __version__, machine
+from udacimed_edge.artifact import REPORT_NAME, Precision, locate, report_of
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.converters.base import run
+from udacimed_edge.converters.calibration import calibration_digest, calibration_images
+from udacimed_edge.data import DataSet, Split
+from udacimed_edge.errors import EdgeError, GateRefusedError, InputError
+from udacimed_edge.files import output_errors, path_digest, replace_directory, staging
+from udacimed_edge.jobs import Job, Notify, run_jobs
+from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
+from udacimed_edge.validation.evaluate import (
+    Examination,
+    SourceScores,
+    check_source,
+    data_record,
+    examine,
+    open_predictor,
+)
+from udacimed_edge.validation.gate import PolicySettings
+from udacimed_edge.validation.metrics import highest_threshold
+from udacimed_edge.validation.report import CalibrationRecord, Report, read_report, write_report
+
+if TYPE_CHECKING:
+    from udacimed_edge.source import SourceModel
+
+__all__ = ["Item", "Plan", "Result", "Stage", "convert_all", "plan_items", "validate_all"]
+
+THRESHOLD_SENSITIVITY = 0.98
+"""What a threshold set here must reach on the validation split."""
+
+FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
+"""Where below the output folder an artifact goes, by its verdict."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One artifact to be made."""
+
+    target: str
+    precision: Precision
+
+    def __str__(self) -> str:
+        """The name of its folder."""
+        return f"{self.target}-{self.precision}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is being done now, and for which item."""
+
+    item: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one item.
+
+    Attributes:
+        item: Its name.
+        report: Its report; None where there is no artifact to report on.
+        error: Why there is none.
+        artifact: Where the artifact lies, its report beside it.
+        seconds: Spent on converting and judging it.
+    """
+
+    item: str
+    report: Report | None = None
+    error: EdgeError | None = None
+    artifact: Path | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `convert` was asked for."""
+
+    items: tuple[Item, ...]
+    out: Path
+    settings: PolicySettings
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What is made once for all formats.
+
+    Attributes:
+        program: The exported program.
+        calibration: uint8 of shape (n, 64, 64); empty where no item is int8.
+        contract: What every artifact says, target and precision still to be filled in.
+        examination: What every artifact is judged on.
+    """
+
+    program: Path
+    calibration: NDArray[np.uint8]
+    contract: Contract
+    examination: Examination
+
+
+@dataclass(frozen=True)
+class _FormatWork:
+    """What the process of one format is given."""
+
+    items: tuple[Item, ...]
+    shared: _Shared
+    staging: Path
+    out: Path
+
+
+def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
+    """The items that `--target` and `--precision` stand for.
+
+    Raises:
+        InputError: The format has no such precision.
+    """
+    if target == "all":
+        return tuple(
+            Item(row.name, chosen)
+            for row in FORMATS.values()
+            for chosen in (row.standard if precision is None else (precision,))
+            if chosen in row.precisions
+        )
+    row = FORMATS[target]
+    chosen = precision or row.precisions[0]
+    if chosen not in row.precisions:
+        raise InputError(f"{target} has no {chosen}", f"it has: {', '.join(row.precisions)}")
+    return (Item(target, chosen),)
+
+
+def convert_all(
+    source: SourceModel, data: DataSet, plan: Plan, notify: Callable[[Stage | Result], None]
+) -> list[Result]:
+    """Convert a model to every item of a plan and judge each artifact from its bytes.
+
+    An artifact that passes is put at OUT/<item>/ with its report the moment it has passed; one that
+    fails at OUT/rejected/<item>/; one that could not be executed here at OUT/unproven/<item>/. What
+    stood at OUT/<item>/ before is replaced only by one that passes.
+
+    Args:
+        source: The model.
+        data: Training images calibrate, validation images set a missing threshold, test images judge.
+        plan: What to make, where, and by which policy.
+        notify: Told of each stage and of each result.
+
+    Raises:
+        InputError: A split of the data is unusable.
+        GateRefusedError: The source model itself does not satisfy the policy.
+        OutputError: The output folder cannot be written.
+    """
+    with staging(plan.out) as folder:
+        shared = _share(source, data, plan, folder, notify)
+        groups = [
+            tuple(item for item in plan.items if item.target == target)
+            for target in dict.fromkeys(item.target for item in plan.items)
+        ]
+        work = {items[0].target: _FormatWork(items, shared, folder, plan.out) for items in groups}
+        results = _run(work, _convert_format, plan.out / "logs", shared.examination.threads, notify)
+    order = [str(item) for item in plan.items]
+    return sorted(results, key=lambda result: order.index(result.item))
+
+
+def _run(
+    work: dict[str, _FormatWork], function: Callable[[_FormatWork, Notify], None], logs: Path, threads: int,
+    notify: Callable[[Stage | Result], None],
+) -> list[Result]:
+    """One process per format; an item whose process died before its result gets the error as its result."""
+    with output_errors(logs):
+        logs.mkdir(exist_ok=True)
+        for log in logs.glob("*.log"):
+            log.unlink()
+    results: list[Result] = []
+
+    def notice(job: Job[None], content: Stage | Result) -> None:
+        if isinstance(content, Result):
+            results.append(content)
+        notify(content)
+
+    jobs = [Job(name, function, part, logs / f"{name}.log", threads) for name, part in work.items()]
+    for job, (name, outcome) in zip(jobs, run_jobs(jobs, machine.cores(), notice).items(), strict=True):
+        for item in work[name].items:
+            if isinstance(outcome, EdgeError) and str(item) not in {r.item for r in results}:
+                notice(job, Result(str(item), error=outcome))
+        if not any(r.error for r in results if r.item in {str(item) for item in work[name].items}):
+            job.log.unlink(missing_ok=True)
+    if not any(logs.iterdir()):
+        logs.rmdir()
+    return results
+
+
+def _share(
+    source: SourceModel, data: DataSet, plan: Plan, folder: Path, notify: Callable[[Stage | Result], None]
+) -> _Shared:
+    threshold, origin = _threshold(source, data)
+    calibration, record = _calibration(data, plan.items)
+    notify(Stage("source", "predict"))
+    test = data.read("test")
+    scores = _computed_scores(source, test)
+    _require_good_source(scores, test, threshold, plan.settings)
+    notify(Stage("source", "export"))
+    program = _export(source, folder / "program.pt2")
+    contract = Contract(
+        target="",
+        precision="",
+        threshold=threshold,
+        threshold_origin=origin,
+        source_name=source.name,
+        source_digest=source.digest,
+        calibration_digest=record.digest if record else None,
+        toolkit_version=__version__,
+    )
+    parallel = min(machine.cores(), len({item.target for item in plan.items}))
+    examination = Examination(
+        split=test,
+        data=data_record(data, test),
+        source=scores,
+        settings=plan.settings,
+        calibration=record,
+        threads=max(1, machine.cores() // parallel),
+    )
+    return _Shared(program, calibration, contract, examination)
+
+
+def _threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
+    """The model's own threshold, or one set on the validation split."""
+    if source.threshold is not None:
+        return source.threshold, source.threshold_origin or "stated with the model"
+    split = data.read("validation")
+    threshold = highest_threshold(split.labels, source_probabilities(source, split), THRESHOLD_SENSITIVITY)
+    rule = f"highest threshold with sensitivity >= {THRESHOLD_SENSITIVITY} on the validation split"
+    return threshold, f"{rule} ({data.origin}, {split.digest[:12]})"
+
+
+def _calibration(
+    data: DataSet, items: Sequence[Item]
+) -> tuple[NDArray[np.uint8], CalibrationRecord | None]:
+    if not any(item.precision == "int8" and FORMATS[item.target].calibrated for item in items):
+        return np.empty((0, 64, 64), np.uint8), None
+    train = data.read("train")
+    images = calibration_images(train)
+    return images, CalibrationRecord(
+        images=len(images), digest=calibration_digest(images), split=train.name, data_digest=data.digest
+    )
+
+
+def source_probabilities(source: SourceModel, split: Split) -> NDArray[np.float64]:
+    """What the source model answers: float64 of shape (n,), computed by PyTorch in float32."""
+    import torch
+
+    size = 64 if source.dynamic_batch else 1
+    pixels = torch.from_numpy(split.images[:, None].astype(np.float32))
+    with torch.inference_mode():
+        return np.concatenate(
+            [probability_of_pneumonia(source.module(part).numpy()) for part in pixels.split(size)]
+        )
+
+
+def _computed_scores(source: SourceModel, split: Split) -> SourceScores:
+    return SourceScores(source.name, source.digest, source_probabilities(source, split), "computed by PyTorch")
+
+
+def _require_good_source(scores: SourceScores, test: Split, threshold: float, settings: PolicySettings) -> None:
+    try:
+        check_source(scores, test, threshold, settings)
+    except GateRefusedError as error:
+        raise GateRefusedError(
+            f"nothing was converted: the source model {scores.name} itself, at threshold {threshold:.4f}, "
+            f"does not satisfy the policy.\n{error.message}",
+            "train a better model, or state another threshold with --threshold",
+        ) from error
+
+
+def _export(source: SourceModel, out: Path) -> Path:
+    """The exported program that every format is made from, for any batch where the model allows it."""
+    import torch
+
+    batch = 2 if source.dynamic_batch else 1
+    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
+    example = (torch.zeros(batch, 1, 64, 64),)
+    for parameter in source.module.parameters():
+        parameter.requires_grad_(False)
+    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), out)
+    return out
+
+
+def _convert_format(work: _FormatWork, notify: Notify) -> None:
+    """In the process of one format: each precision converted, judged and put in its place."""
+    for item in work.items:
+        started = time.monotonic()
+        try:
+            report, artifact = _convert_item(item, work, notify)
+            result = Result(str(item), report=report, artifact=artifact)
+        except EdgeError as error:
+            traceback.print_exc()  # into the log; the person sees the message alone
+            result = Result(str(item), error=error)
+        notify(replace(result, seconds=time.monotonic() - started))
+
+
+def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report, Path]:
+    row, shared = FORMATS[item.target], work.shared
+    calibrated = item.precision == "int8" and row.calibrated
+    contract = replace(
+        shared.contract,
+        target=item.target,
+        precision=item.precision,
+        calibration_digest=shared.contract.calibration_digest if calibrated else None,
+        output=row.output,
+    )
+    folder = work.staging / str(item)
+    folder.mkdir()
+    artifact = folder / f"model{row.suffix}"
+    notify(Stage(str(item), "convert"))
+    run(row, shared.program, contract, shared.calibration, artifact)
+    examination = shared.examination if calibrated else replace(shared.examination, calibration=None)
+    report = examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
+    write_report(report, folder / REPORT_NAME)
+    final = work.out / FOLDERS[report.verdict] / str(item)
+    replace_directory(folder, final)
+    return report, final / artifact.name
+
+
+def validate_all(
+    artifacts: Sequence[Path],
+    data: DataSet,
+    settings: PolicySettings,
+    load_model: Callable[[], SourceModel],
+    notify: Callable[[Stage | Result], None],
+) -> list[Result]:
+    """Judge artifacts again, from their bytes.
+
+    Args:
+        artifacts: Files or the folders `convert` wrote.
+        data: Its test split judges.
+        settings: The policy's bounds.
+        load_model: Loads the source model; called only where no earlier report holds its scores.
+        notify: Told of each stage and of each result.
+    """
+    test = data.read("test")
+    record = data_record(data, test)
+    results = []
+    for path in artifacts:
+        started, name = time.monotonic(), str(path)
+        try:
+            artifact = locate(path)
+            earlier = _earlier_report(artifact)
+            notify(Stage(name, "source"))
+            scores = _scores(artifact, earlier, test, load_model)
+            calibration = earlier.calibration if earlier else None
+            examination = Examination(test, record, scores, settings, calibration)
+            report = examine(artifact, examination, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
+            result = Result(name, report=report, artifact=artifact)
+        except EdgeError as error:
+            result = Result(name, error=error)
+        results.append(replace(result, seconds=time.monotonic() - started))
+        notify(results[-1])
+    return results
+
+
+def _earlier_report(artifact: Path) -> Report | None:
+    """The report beside an artifact, if there is one.
+
+    Raises:
+        InputError: It is damaged, or the artifact's bytes are not the ones it speaks of.
+    """
+    path = report_of(artifact)
+    if not path.exists():
+        return None
+    report = read_report(path)
+    if report.artifact.digest != path_digest(artifact):
+        raise InputError(
+            f"{artifact} was changed after its report {path.name} was written",
+            "convert the model again; or, to judge the changed file, move the report away",
+        )
+    return report
+
+
+def _scores(
+    artifact: Path, earlier: Report | None, test: Split, load_model: Callable[[], SourceModel]
+) -> SourceScores:
+    """The source model's answers for the split: from the earlier report, or computed."""
+    if earlier is not None and earlier.data.digest == test.digest:
+        origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"
+        probabilities = np.array(earlier.predictions.source, dtype=np.float64)
+        return SourceScores(earlier.source.name, earlier.source.digest, probabilities, origin)
+    return _computed_scores(load_model(), test)

@@ -1,0 +1,112 @@
+"""What every artifact says about itself, inside its own bytes, and how it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KEY", "LABELS", "SIDE", "Contract", "ContractError", "Predictor", "probability_of_pneumonia"]
+
+KEY = "udacimed_edge.contract"
+"""The metadata key under which each format carries the contract, as one JSON text."""
+
+SIDE = 64
+"""Width and height of the input in pixels."""
+
+LABELS = ("normal", "pneumonia")
+
+
+class ContractError(ValueError):
+    """The artifact cannot be read, or does not carry a contract of ours."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The promise an artifact makes.
+
+    Attributes:
+        target: The format's name, for example "ort".
+        precision: "fp32", "fp16" or "int8".
+        threshold: The decision is "pneumonia" where its probability is at least this; 0 < t < 1.
+        threshold_origin: Where the threshold comes from, in words.
+        source_name: Name of the model the artifact was made from.
+        source_digest: SHA-256 of that model's file.
+        calibration_digest: SHA-256 of the INT8 calibration images; None without calibration.
+        toolkit_version: The version of udacimed-edge that wrote the artifact.
+        input: What goes in, in words.
+        output: What comes out, in words.
+        labels: The classes, in the order of the outputs.
+        notice: The limit of use, for whoever opens the file.
+    """
+
+    target: str
+    precision: str
+    threshold: float
+    threshold_origin: str
+    source_name: str
+    source_digest: str
+    calibration_digest: str | None
+    toolkit_version: str
+    input: str = "gray radiograph, centre square, 1x64x64, raw pixels 0..255, NCHW; normalisation is inside"
+    output: str = "two logits: normal, pneumonia"
+    labels: tuple[str, str] = LABELS
+    notice: str = "Decision support for research; not a diagnosis, not for clinical use."
+
+    def to_json(self) -> str:
+        """The contract as one line of JSON; `from_json(to_json(c)) == c`."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Read a contract back.
+
+        Raises:
+            ContractError: Not JSON, fields missing or unknown, or a threshold outside 0..1.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            contract = cls(**{**fields, "labels": tuple(fields["labels"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ContractError(f"its contract cannot be read: {error}") from error
+        if not isinstance(contract.threshold, float) or not 0 < contract.threshold < 1:
+            raise ContractError(f"its contract names the threshold {contract.threshold!r}, not between 0 and 1")
+        if contract.labels != LABELS:
+            raise ContractError(f"its contract names the labels {contract.labels}, not {LABELS}")
+        return contract
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """An opened artifact.
+
+    Attributes:
+        contract: What the artifact says about itself.
+        predict: uint8 of shape (n, 64, 64) to the probability of pneumonia, float64 of shape (n,).
+        batch: The largest batch the artifact takes in one call; None for any.
+        executor: What computes, with its version, for example "onnxruntime 1.23".
+    """
+
+    contract: Contract
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+    batch: int | None
+    executor: str
+
+
+def probability_of_pneumonia(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Softmax of two logits, its second element.
+
+    Args:
+        logits: float of shape (n, 2): normal, pneumonia.
+
+    Returns:
+        float64 of shape (n,), values 0..1; NaN where a logit is not finite.
+    """
+    wide = np.asarray(logits, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(wide[:, 0] - wide[:, 1]))
+    return np.where(np.isfinite(wide).all(axis=1), probability, np.nan)

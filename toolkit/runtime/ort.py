@@ -1,0 +1,44 @@
+"""Reads `.ort` artifacts through ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
+
+__all__ = ["open_artifact"]
+
+
+def open_artifact(path: Path, threads: int = 0) -> Predictor:
+    """Open an artifact.
+
+    Args:
+        path: The `.ort` file.
+        threads: Threads of one prediction; 0 for one per core.
+
+    Raises:
+        ContractError: Not a model ONNX Runtime can read, or without a contract.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
+        raise ContractError(f"{path} is not a model ONNX Runtime can read: {error}") from error
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise ContractError(f"{path} carries no contract: it was not made by udacimed-edge")
+    entry = session.get_inputs()[0]
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        logits = session.run(None, {entry.name: images[:, None].astype(np.float32)})[0]
+        return probability_of_pneumonia(logits)
+
+    batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
+    return Predictor(Contract.from_json(text), predict, batch, f"onnxruntime {onnxruntime.__version__}")

@@ -1,0 +1,348 @@
+"""The policy: what must hold before an artifact may leave.
+
+A policy is an object whose `check` raises, made of clauses that must all hold; one without clauses is
+refused, since it would accept anything (after sigstore-python, `verify/policy.py`).
+A clause that cannot be evaluated fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from udacimed_edge.errors import GateRefusedError
+from udacimed_edge.validation.metrics import Comparison, Invariance, Metrics, Proportion, Record, least_count
+
+__all__ = [
+    "Clause",
+    "ClauseResult",
+    "Evidence",
+    "FiniteOutputs",
+    "Invariant",
+    "MaxAucDrop",
+    "MaxSpecificityDrop",
+    "MinAgreement",
+    "MinSensitivity",
+    "MinSpecificity",
+    "Policy",
+    "PolicySettings",
+    "PrecisionHeld",
+    "artifact_policy",
+    "source_policy",
+]
+
+MIN_SOURCE_SPECIFICITY = 0.50
+"""A source model below this calls most healthy people ill; nothing made from it is worth shipping."""
+
+MAX_INVARIANCE = 1e-3
+"""Largest probability difference between batch sizes and runs: kernels may add in another order, no more."""
+
+MIN_WEIGHT_SHARE: Mapping[str, float] = {"fp32": 1.0, "fp16": 1.0, "int8": 0.95}
+"""Share of weight elements that must have the claimed type. INT8 leaves biases and scales in wider types."""
+
+_ROUNDING = 1e-12
+"""Slack for the subtraction of two values in 0..1, which errs by less than 1e-15. No drop that is truly
+above a bound of two decimals, on a split of up to 100,000 images, comes as close to it as this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a policy may look at; None, and no weights, where it was not measured: clauses then fail.
+
+    Attributes:
+        artifact: Of what is judged: the artifact or, under `source_policy`, the source model itself.
+            None when outputs were not finite.
+        non_finite: Number of images with a non-finite output.
+        source: Of the source model, on the same images.
+        comparison: Of the artifact with the source model.
+        invariance: Of the artifact over batch sizes and repeated runs.
+        claimed_precision: "fp32", "fp16" or "int8".
+        weight_dtypes: Weight elements per type, counted in the artifact's own tensors; keys are spelled
+            like precisions: "int8", "fp16", "fp32" and others.
+
+    Raises:
+        ValueError: Artifact and source model were not measured on the same images.
+    """
+
+    artifact: Metrics | None
+    non_finite: int
+    source: Metrics | None = None
+    comparison: Comparison | None = None
+    invariance: Invariance | None = None
+    claimed_precision: str = ""
+    weight_dtypes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse figures that cannot be compared."""
+        measured = {(m.tp + m.fn, m.tn + m.fp) for m in (self.artifact, self.source) if m}
+        if len(measured) > 1:
+            raise ValueError("artifact and source model were measured on different images")
+
+
+class ClauseResult(Record):
+    """The verdict of one clause, to be shown whether it passed or not."""
+
+    name: str
+    requirement: str
+    measured: str
+    passed: bool
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"{self.name}: {self.measured}; required: {self.requirement}"
+
+
+class Clause(Protocol):
+    """One thing that must hold."""
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Compare what was measured with what is required; what was not measured does not pass."""
+
+
+@dataclass(frozen=True)
+class FiniteOutputs:
+    """No image has a NaN or infinite output."""
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where no output was non-finite."""
+        return ClauseResult(
+            name="finite outputs",
+            requirement="no image with a non-finite output",
+            measured=f"{evidence.non_finite} images with a non-finite output",
+            passed=evidence.non_finite == 0,
+        )
+
+
+@dataclass(frozen=True)
+class MinSensitivity:
+    """At least this share of the images with pneumonia is found. "Everyone is ill" passes it."""
+
+    least: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where enough images with pneumonia are called positive."""
+        found = evidence.artifact.sensitivity if evidence.artifact else None
+        return _min_proportion("sensitivity", self.least, found, "missed")
+
+
+@dataclass(frozen=True)
+class MinSpecificity:
+    """At least this share of the normal images is called normal."""
+
+    least: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where enough normal images are called negative."""
+        found = evidence.artifact.specificity if evidence.artifact else None
+        return _min_proportion("specificity", self.least, found, "called ill")
+
+
+@dataclass(frozen=True)
+class MaxSpecificityDrop:
+    """The source model's specificity is lost by no more than this, an absolute difference."""
+
+    most: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where specificity fell by no more than allowed, or rose."""
+        before = evidence.source.specificity.value if evidence.source else None
+        after = evidence.artifact.specificity.value if evidence.artifact else None
+        return _max_drop("specificity drop", self.most, before, after)
+
+
+@dataclass(frozen=True)
+class MaxAucDrop:
+    """The source model's AUC is lost by no more than this, an absolute difference."""
+
+    most: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where AUC fell by no more than allowed, or rose."""
+        before = evidence.source.auc if evidence.source else None
+        after = evidence.artifact.auc if evidence.artifact else None
+        return _max_drop("AUC drop", self.most, before, after)
+
+
+@dataclass(frozen=True)
+class MinAgreement:
+    """At least this share of the decisions is the source model's."""
+
+    least: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where few enough decisions changed."""
+        requirement, found = f">= {self.least:g}", evidence.comparison
+        if found is None:
+            return _not_measured("agreement", requirement)
+        return ClauseResult(
+            name="agreement",
+            requirement=requirement,
+            measured=f"{found.agreement:.4f}, {len(found.changed)} decisions changed",
+            passed=found.agreement >= self.least,
+        )
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """The answer for an image depends neither on its batch nor on the run.
+
+    No decision may flip, however small the difference: a patient's result must not depend on who else was
+    in the batch. The bound on the difference catches what the split's images only happen not to flip.
+    """
+
+    most: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where no decision flips and no probability moves further than allowed."""
+        requirement, found = f"probabilities move <= {self.most:g}, no decision flips", evidence.invariance
+        if found is None:
+            return _not_measured("invariance", requirement)
+        return ClauseResult(
+            name="invariance",
+            requirement=requirement,
+            measured=f"they move by {found.max_difference:.3g}, {found.flips} decisions flip",
+            passed=found.flips == 0 and found.max_difference <= self.most,
+        )
+
+
+@dataclass(frozen=True)
+class PrecisionHeld:
+    """The artifact's weights have the type that it claims; a claim we do not know is refused."""
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where the share of weight elements of the claimed type is large enough."""
+        claim, counts = evidence.claimed_precision, evidence.weight_dtypes
+        if claim not in MIN_WEIGHT_SHARE or not sum(counts.values()):
+            return _not_measured("precision", f"weights of the claimed type {claim!r}")
+        least, total = MIN_WEIGHT_SHARE[claim], sum(counts.values())
+        return ClauseResult(
+            name="precision",
+            requirement=f"at least {least:.0%} of weight elements {claim}",
+            measured=", ".join(f"{dtype} {n:,} ({n / total:.2%})" for dtype, n in sorted(counts.items())),
+            passed=counts.get(claim, 0) / total >= least,
+        )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Clauses that must all hold.
+
+    Raises:
+        ValueError: There is no clause.
+    """
+
+    clauses: tuple[Clause, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse to be empty, now and later: a list could still be emptied, a generator used up."""
+        object.__setattr__(self, "clauses", tuple(self.clauses))
+        if not self.clauses:
+            raise ValueError("a policy without clauses would accept anything")
+
+    def judge(self, evidence: Evidence) -> tuple[ClauseResult, ...]:
+        """The verdict of every clause, in order, also after one has failed."""
+        return tuple(clause.judge(evidence) for clause in self.clauses)
+
+    def check(self, evidence: Evidence) -> None:
+        """Let it pass in silence, or refuse it.
+
+        Raises:
+            GateRefusedError: A clause does not hold; the message names every one that does not.
+        """
+        failed = [str(result) for result in self.judge(evidence) if not result.passed]
+        if failed:
+            raise GateRefusedError("the policy refuses it:\n" + "\n".join(f"  {reason}" for reason in failed))
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PolicySettings(Record):
+    """The bounds that a user may set, each 0..1.
+
+    Attributes:
+        min_sensitivity: Of artifact and source model.
+        max_specificity_drop: From source model to artifact, an absolute difference.
+        max_auc_drop: From source model to artifact, an absolute difference.
+        min_agreement: Share of decisions that are the source model's.
+    """
+
+    min_sensitivity: _Share = 0.98
+    max_specificity_drop: _Share = 0.03
+    max_auc_drop: _Share = 0.01
+    min_agreement: _Share = 0.98
+
+    def digest(self) -> str:
+        """SHA-256 of the whole policy as canonical JSON: these bounds and those that nobody may set.
+
+        A package must match the policy that its artifact was judged by, also when a later version of the
+        toolkit has changed a fixed bound.
+        """
+        fixed = {
+            "max_invariance": MAX_INVARIANCE,
+            "min_source_specificity": MIN_SOURCE_SPECIFICITY,
+            "min_weight_share": dict(MIN_WEIGHT_SHARE),
+        }
+        text = json.dumps(
+            {"fixed": fixed, "settings": self.model_dump()}, sort_keys=True, separators=(",", ":")
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def artifact_policy(settings: PolicySettings) -> Policy:
+    """What an artifact must satisfy before it is packaged."""
+    return Policy(
+        (
+            FiniteOutputs(),
+            MinSensitivity(settings.min_sensitivity),
+            MaxSpecificityDrop(settings.max_specificity_drop),
+            MaxAucDrop(settings.max_auc_drop),
+            MinAgreement(settings.min_agreement),
+            Invariant(MAX_INVARIANCE),
+            PrecisionHeld(),
+        )
+    )
+
+
+def source_policy(settings: PolicySettings) -> Policy:
+    """What a source model must satisfy before anything is made from it.
+
+    Its evidence is `Evidence(artifact=metrics_of_the_source, non_finite=...)`.
+    """
+    return Policy(
+        (FiniteOutputs(), MinSensitivity(settings.min_sensitivity), MinSpecificity(MIN_SOURCE_SPECIFICITY))
+    )
+
+
+def _min_proportion(name: str, least: float, found: Proportion | None, failure: str) -> ClauseResult:
+    if found is None or found.total == 0:
+        return _not_measured(name, f">= {least:g}")
+    needed = least_count(least, found.total)
+    return ClauseResult(
+        name=name,
+        requirement=f">= {least:g}, at most {found.total - needed} of {found.total} {failure}",
+        measured=f"{found.successes / found.total:.4f}, {found.total - found.successes} {failure}",
+        passed=found.successes >= needed,
+    )
+
+
+def _max_drop(name: str, most: float, source: float | None, artifact: float | None) -> ClauseResult:
+    requirement = f"<= {most:g}"
+    if source is None or artifact is None:
+        return _not_measured(name, requirement)
+    drop = source - artifact
+    return ClauseResult(
+        name=name,
+        requirement=requirement,
+        measured=f"{drop:.6f}, from {source:.6f} to {artifact:.6f}",
+        passed=drop <= most + _ROUNDING,
+    )
+
+
+def _not_measured(name: str, requirement: str) -> ClauseResult:
+    return ClauseResult(name=name, requirement=requirement, measured="not measured", passed=False)

@@ -1,0 +1,380 @@
+"""Executes a saved Core ML package where Apple's runtime is absent.
+
+The package's description and weights are loaded back into coremltools' own program (MIL) and run over
+torch, operation by operation, from a literal table of what our networks consist of. What it proves is
+that the stored program and the stored weights find pneumonia; Core ML's arithmetic on a device is not
+part of it, and the executor's name says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udacimed_edge.errors import InputError, UnsupportedError
+from udacimed_edge.extras import require
+from udacimed_edge.runtime.contract import SIDE, Contract, Predictor
+from udacimed_edge.runtime.coreml import INPUT, PROBABILITIES, model_file, quiet, read_contract
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["OPERATIONS", "open_artifact", "weight_dtypes"]
+
+_CHUNK = 64
+"""Images computed at once: 64 keep ResNet-18 below 100 MB."""
+
+
+def open_artifact(path: Path) -> Predictor:
+    """Open a Core ML package for execution on any operating system.
+
+    Arithmetic is float32 on the stored weights; what the program stores as float16 is rounded to it
+    after each operation, so that a value beyond float16's range is seen here as it would be on a phone.
+
+    Raises:
+        ContractError: Not a Core ML package, damaged, or without a contract of ours.
+        InputError: Its program or weights cannot be read, or do not fit the contract.
+        UnsupportedError: It holds an operation, or a form of one, outside `OPERATIONS`.
+        ExtraMissingError: coremltools is not installed.
+    """
+    import torch
+
+    contract = read_contract(path)
+    function = _load(path)
+    _check_interface(function, contract, path)
+    constants = _constants(function)
+
+    def run(image: Tensor) -> Tensor:
+        return _run(function, constants, image)
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        pixels = torch.from_numpy(images.astype(np.float32))[:, None, None]
+        with torch.inference_mode():
+            # vmap: the program, written for one image, applied to each of many at once
+            answers = torch.func.vmap(run, chunk_size=_CHUNK)(pixels)
+        return answers[:, 0, 1].numpy().astype(np.float64)
+
+    predict(np.zeros((1, SIDE, SIDE), dtype=np.uint8))  # an unsupported form of an operation shows now
+    return Predictor(contract=contract, predict=predict, batch=None, executor=_executor(torch.__version__))
+
+
+def weight_dtypes(path: Path) -> dict[str, int]:
+    """How the weights of a package's convolutions and linear layers are stored.
+
+    Returns:
+        Elements per stored type, for example {"int8": 11166912}; constants of one dimension (biases)
+        are left out. The types are MIL's: "fp32", "fp16", "int8", "uint8" (also a palette's indices).
+
+    Raises:
+        ContractError: Not a Core ML package.
+        InputError: Its program or weights cannot be read.
+        UnsupportedError: It holds an operation outside `OPERATIONS`.
+        ExtraMissingError: coremltools is not installed.
+    """
+    function = _load(path)
+    stored: dict[Any, Any] = {}
+    for operation in function.operations:
+        for name in _WEIGHTS.get(operation.op_type, ()):
+            weight = operation.inputs[name]
+            if weight.op is not None and _is_constant(weight.op) and len(weight.shape) > 1:
+                stored[weight] = _stored_in(weight.op)
+    counts: dict[str, int] = {}
+    for weight, dtype in stored.items():  # a weight used twice is stored once
+        counts[dtype] = counts.get(dtype, 0) + int(np.prod(weight.shape))
+    return counts
+
+
+def _executor(torch_version: str) -> str:
+    return (
+        f"MIL executor (torch {torch_version.split('+')[0]}, float32 arithmetic on the stored weights, "
+        "rounded to float16 where the program stores float16; Core ML itself was not executed)"
+    )
+
+
+# Loading
+
+
+def _load(path: Path) -> Any:
+    """The package's `main` function as coremltools' MIL, weights included."""
+    file = model_file(path)
+    with quiet():
+        require("coremltools", "coreml")
+        from coremltools.converters.mil.frontend.milproto.load import load
+
+        spec = _read_spec(file)
+        _check_operations(spec, path)
+        _check_weight_files(spec, file, path)
+        try:
+            # coremltools meets a damaged package with errors of a dozen kinds, all of them about the file
+            program = load(spec, spec.specificationVersion, file_weights_dir=str(file.parent / "weights"))
+            return program.functions["main"]
+        except Exception as error:
+            raise InputError(f"{path}: its program or weights cannot be read: {error}") from error
+
+
+def _read_spec(file: Path) -> Any:
+    from coremltools.proto import Model_pb2
+    from google.protobuf.message import DecodeError
+
+    try:
+        spec = Model_pb2.Model.FromString(file.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise InputError(f"{file} cannot be read as a Core ML model: {error}") from error
+    kind = spec.WhichOneof("Type")
+    if kind != "mlProgram":
+        raise InputError(f"{file} is not an ML program but {kind or 'empty'}")
+    return spec
+
+
+def _check_operations(spec: Any, path: Path) -> None:
+    """Refuse what is outside the table before anything of the package is loaded.
+
+    Raises:
+        UnsupportedError: Naming every such operation.
+    """
+    known = {*OPERATIONS, *_CONSTANTS}
+    unknown = sorted({operation.type for operation in _operations(spec)} - known)
+    if unknown:
+        names = ", ".join(unknown)
+        raise UnsupportedError(f"{path} uses Core ML operations that are not executed here: {names}")
+
+
+def _check_weight_files(spec: Any, file: Path, path: Path) -> None:
+    """Make sure that every weight comes from a file inside the package.
+
+    Raises:
+        InputError: A weight file is missing, named outside the package's folder of weights, or a link.
+    """
+    values = (value for operation in _operations(spec) for value in _values(operation))
+    names = {value.blobFileValue.fileName for value in values if value.HasField("blobFileValue")}
+    for name in sorted(names):
+        folder, relative = PurePosixPath(name).parent, PurePosixPath(name).name
+        if folder != PurePosixPath("@model_path/weights"):
+            raise InputError(f"{path} takes weights from outside the package: {name}")
+        if not (file.parent / "weights" / relative).is_file():
+            raise InputError(f"{path} has no weights/{relative}, which its program reads")
+    for link in (inner for inner in path.rglob("*") if inner.is_symlink()):
+        raise InputError(f"{path} may lead out of the package: {link.relative_to(path)} is a link")
+
+
+def _operations(spec: Any) -> Iterator[Any]:
+    """Every operation of every function; nested blocks belong to operations outside the table."""
+    for function in spec.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            yield from block.operations
+
+
+def _values(operation: Any) -> Iterator[Any]:
+    yield from operation.attributes.values()
+    for argument in operation.inputs.values():
+        yield from (binding.value for binding in argument.arguments if binding.HasField("value"))
+
+
+def _check_interface(function: Any, contract: Contract, path: Path) -> None:
+    """Make sure that the program takes one 64x64 gray image and answers with the contract's labels.
+
+    Raises:
+        InputError: It does not.
+    """
+    shapes = {name: tuple(var.shape) for name, var in function.inputs.items()}
+    if shapes != {INPUT: (1, 1, SIDE, SIDE)}:
+        raise InputError(f"{path} takes {shapes}, not one {SIDE}x{SIDE} gray image named '{INPUT}'")
+    last = function.operations[-1]
+    if last.op_type != "classify" or PROBABILITIES not in {var.name for var in function.outputs}:
+        raise InputError(f"{path} does not end as a classifier with an output named '{PROBABILITIES}'")
+    labels = tuple(getattr(label, "val", label) for label in last.inputs["classes"].val)
+    if labels != contract.labels:
+        raise InputError(f"{path} classifies into {labels}, its contract says {contract.labels}")
+
+
+# Executing
+
+
+def _run(function: Any, constants: Mapping[Any, Any], image: Tensor) -> Tensor:
+    """The program's probabilities for one image.
+
+    Args:
+        function: The `main` function.
+        constants: From `_constants`.
+        image: float32 of shape (1, 1, 64, 64), values 0..255.
+
+    Returns:
+        float32 of shape (1, 2), values 0..1: normal, pneumonia.
+    """
+    from coremltools.converters.mil.mil import types
+
+    values = {**constants, function.inputs[INPUT]: image}
+    for operation in function.operations:
+        if _is_constant(operation):
+            continue
+        inputs = {name: values[var] for name, var in operation.inputs.items() if var is not None}
+        answer = OPERATIONS[operation.op_type](**inputs)
+        output = operation.outputs[-1]  # classify has the label first, the probabilities last
+        values[output] = answer.half().float() if output.dtype == types.fp16 else answer
+    result: Tensor = values[function.operations[-1].outputs[-1]]
+    return result
+
+
+def _constants(function: Any) -> dict[Any, Any]:
+    """The program's constants by variable: floats as float32 tensors, the rest as Python values."""
+    return {
+        operation.outputs[0]: _as_value(_CONSTANTS[operation.op_type](operation))
+        for operation in function.operations
+        if _is_constant(operation)
+    }
+
+
+def _is_constant(operation: Any) -> bool:
+    return operation.op_type in _CONSTANTS
+
+
+def _as_value(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.kind == "f":
+            return torch.from_numpy(np.array(value, dtype=np.float32))
+        return value.tolist()
+    return value
+
+
+def _stored_in(constant: Any) -> str:
+    """The type in which a constant's elements lie in the file, for example "int8"."""
+    from coremltools.converters.mil.mil import types
+
+    name = _COMPRESSED.get(constant.op_type)
+    var = constant.inputs[name] if name else constant.outputs[0]
+    return str(types.builtin_to_string(var.dtype))
+
+
+def _affine(operation: Any) -> NDArray[Any]:
+    """Weights as scale * (data - zero point) along one axis, float16 where the scale is."""
+    data, axis = operation.quantized_data.val, operation.axis.val
+    along = [1] * data.ndim
+    along[axis] = -1
+    scale, zero = (np.asarray(v.val) for v in (operation.scale, operation.zero_point))
+    wide = data.astype(np.float32) - (zero.reshape(along) if zero.ndim else zero).astype(np.float32)
+    dense: NDArray[Any] = wide * (scale.reshape(along) if scale.ndim else scale).astype(np.float32)
+    return dense.astype(scale.dtype)
+
+
+def _decompressed(operation: Any) -> Any:
+    """A compressed constant of a kind that our converter does not write, by coremltools' own rule."""
+    return operation.materialized_val_inference()
+
+
+_CONSTANTS: dict[str, Callable[[Any], Any]] = {
+    "const": lambda operation: operation.outputs[0].val,
+    "constexpr_affine_dequantize": _affine,
+    "constexpr_blockwise_shift_scale": _decompressed,
+    "constexpr_lut_to_dense": _decompressed,
+}
+
+_COMPRESSED = {
+    "constexpr_affine_dequantize": "quantized_data",
+    "constexpr_blockwise_shift_scale": "data",
+    "constexpr_lut_to_dense": "indices",
+}
+"""Which input of a compressed constant holds its elements."""
+
+_WEIGHTS = {"conv": ("weight",), "linear": ("weight",), "matmul": ("x", "y")}
+"""Which inputs of an operation may hold weights."""
+
+
+# Operations: parameters are named as in coremltools' MIL reference, whose documentation defines them
+
+
+def _convolve(
+    *, x: Tensor, weight: Tensor, bias: Tensor | None = None, pad_type: str, pad: list[int], **how: Any
+) -> Tensor:
+    from torch.nn import functional
+
+    padded = functional.pad(x, _padding("conv", pad_type, pad))
+    return functional.conv2d(padded, weight, bias, how["strides"], 0, how["dilations"], how["groups"])
+
+
+def _max_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **how: Any) -> Tensor:
+    from torch.nn import functional
+
+    _refuse("max_pool", "ceil_mode", ceil_mode, False)
+    padded = functional.pad(x, _padding("max_pool", pad_type, pad), value=-np.inf)
+    return functional.max_pool2d(padded, how["kernel_sizes"], how["strides"])
+
+
+def _avg_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **how: Any) -> Tensor:
+    import torch
+    from torch.nn import functional
+
+    _refuse("avg_pool", "ceil_mode", ceil_mode, False)
+    padding, window = _padding("avg_pool", pad_type, pad), (how["kernel_sizes"], how["strides"])
+    average = functional.avg_pool2d(functional.pad(x, padding), *window)
+    if how["exclude_padding_from_average"]:
+        share = functional.avg_pool2d(functional.pad(torch.ones_like(x), padding), *window)
+        return average / share
+    return average
+
+
+def _batch_norm(*, x: Tensor, mean: Tensor, variance: Tensor, epsilon: Tensor, **how: Any) -> Tensor:
+    from torch.nn import functional
+
+    weight, bias = how.get("gamma"), how.get("beta")
+    return functional.batch_norm(x, mean, variance, weight, bias, eps=float(epsilon))
+
+
+def _cast(*, x: Tensor, dtype: str) -> Tensor:
+    _refuse("cast", "dtype", dtype, "fp16", "fp32")
+    return x  # the rounding follows from the type of the variable it is stored in
+
+
+def _reshape(*, x: Tensor, shape: list[int]) -> Tensor:
+    return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(shape)])
+
+
+def _matmul(*, x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) -> Tensor:
+    return (x.mT if transpose_x else x) @ (y.mT if transpose_y else y)
+
+
+def _linear(*, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x @ weight.T + bias
+
+
+def _padding(operation: str, pad_type: str, pad: list[int]) -> list[int]:
+    """MIL's (top, bottom, left, right) in torch's order, which begins with the last dimension."""
+    if pad_type == "valid":
+        return [0, 0, 0, 0]
+    _refuse(operation, "pad_type", pad_type, "custom")
+    _refuse(operation, "pad's length", len(pad), 4)
+    return [pad[2], pad[3], pad[0], pad[1]]
+
+
+def _refuse(operation: str, name: str, value: object, *supported: object) -> None:
+    """Raise UnsupportedError unless `value` is one of those supported."""
+    if value not in supported:
+        raise UnsupportedError(f"Core ML operation '{operation}' with {name} {value!r} is not executed here")
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": lambda x, y: x + y,
+    "avg_pool": _avg_pool,
+    "batch_norm": _batch_norm,
+    "cast": _cast,
+    "classify": lambda probabilities, classes: probabilities,
+    "conv": _convolve,
+    "linear": _linear,
+    "matmul": _matmul,
+    "max_pool": _max_pool,
+    "mul": lambda x, y: x * y,
+    "real_div": lambda x, y: x / y,
+    "reduce_mean": lambda x, axes, keep_dims: x.mean(dim=axes, keepdim=keep_dims),
+    "relu": lambda x: x.relu(),
+    "reshape": _reshape,
+    "softmax": lambda x, axis: x.softmax(dim=axis),
+    "squeeze": lambda x, axes: x.squeeze(axes),
+    "sub": lambda x, y: x - y,
+    "transpose": lambda x, perm: x.permute(perm),
+}
+"""Every operation that is executed; the networks this toolkit converts consist of them."""

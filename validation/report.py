@@ -1,0 +1,223 @@
+"""The record of one judgement: everything its verdict rests on, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, ValidationError
+
+from udacimed_edge.errors import InputError
+from udacimed_edge.files import read_text, write_atomic
+from udacimed_edge.validation.gate import ClauseResult, PolicySettings
+from udacimed_edge.validation.metrics import Comparison, Invariance, Metrics, Record
+
+__all__ = [
+    "LIMITS",
+    "ArtifactRecord",
+    "CalibrationRecord",
+    "DataRecord",
+    "EnvironmentRecord",
+    "FileRecord",
+    "PolicyRecord",
+    "PredictionRecord",
+    "Report",
+    "SourceRecord",
+    "Verdict",
+    "read_report",
+    "seal",
+    "write_report",
+]
+
+Verdict = Literal["PASS", "FAIL", "SKIP"]
+
+LIMITS = (
+    "Not a medical device: decision support for research, not a diagnosis and not for clinical use. MedMNIST "
+    "states that its data are not intended for clinical use.",
+    "Children aged one to five of one hospital (Kermany et al. 2018, doi 10.1016/j.cell.2018.02.010), one image "
+    "each of 64x64 pixels; no labels for age, sex, device or severity, so no subgroup was looked at.",
+    "Elsewhere it may fail: a ResNet trained on these data fell from AUC 0.95 to 0.54 on another hospital's "
+    "images (Xin, Li and Yi 2021, doi 10.1007/s10140-021-01954-x).",
+)
+"""What no figure in a report can show; printed with every one."""
+
+
+class FileRecord(Record):
+    """One file of an artifact."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class ArtifactRecord(Record):
+    """The artifact that was judged.
+
+    Attributes:
+        target: The format's name.
+        precision: What it claims to be.
+        digest: SHA-256; of several files, over the lines that `sha256sum` prints for them.
+        size_bytes: All files together.
+        files: Each file.
+        contract: What the artifact says about itself, read from its bytes.
+        weight_dtypes: Weight elements by type, counted in its tensors.
+    """
+
+    target: str
+    precision: str
+    digest: str
+    size_bytes: int
+    files: tuple[FileRecord, ...]
+    contract: dict[str, Any]
+    weight_dtypes: dict[str, int]
+
+
+class DataRecord(Record):
+    """The images it was judged on; `digest` is of the pixels and labels, `file_digest` of the file."""
+
+    origin: Literal["official", "custom", "synthetic"]
+    name: str
+    file_digest: str
+    split: str
+    digest: str
+    pneumonia: int
+    normal: int
+
+
+class SourceRecord(Record):
+    """The model the artifact was made from; `scores_from` says where its probabilities come from."""
+
+    name: str
+    digest: str
+    scores_from: str
+    metrics: Metrics
+
+
+class CalibrationRecord(Record):
+    """The images INT8 was calibrated on."""
+
+    images: int
+    digest: str
+    split: str
+    data_digest: str
+
+
+class PolicyRecord(Record):
+    """What had to hold, and what did."""
+
+    settings: PolicySettings
+    digest: str
+    clauses: tuple[ClauseResult, ...]
+
+
+class PredictionRecord(Record):
+    """Every probability of pneumonia, in the split's order; None where an output was not finite.
+
+    `digest` is over the artifact's probabilities rounded to four decimals: two conversions whose bytes
+    differ can be seen to answer alike.
+    """
+
+    digest: str | None
+    labels: tuple[int, ...]
+    source: tuple[float, ...]
+    artifact: tuple[float | None, ...]
+
+
+class EnvironmentRecord(Record):
+    """Where it was judged."""
+
+    python: str
+    system: str
+    processor: str
+    instruction_sets: tuple[str, ...]
+    cores: int
+    tools: dict[str, str]
+
+
+class Report(Record):
+    """One artifact, one data set, one verdict.
+
+    Attributes:
+        schema_version: The version of this form.
+        title: Begins with REHEARSAL where the data are synthetic.
+        verdict: PASS only where every clause was evaluated and held; SKIP where nothing was executed.
+        reason: Why it is not PASS; empty otherwise.
+        rehearsal: True where no patient is in the data: then it is no evidence.
+        created: UTC, ISO 8601.
+        executor: What computed, with its version.
+        threshold: Decision threshold on the probability of pneumonia.
+        threshold_origin: Where the threshold comes from.
+        sensitivity_bound_clears: Whether the lower end of sensitivity's exact 95 % interval reaches the
+            required sensitivity; None where nothing was measured. At 390 positives it needs 390 or 389 found.
+        report_digest: SHA-256 of the rest of this report as canonical JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1] = 1
+    title: str
+    verdict: Verdict
+    reason: str
+    rehearsal: bool
+    created: str
+    toolkit_version: str
+    artifact: ArtifactRecord
+    executor: str
+    threshold: float
+    threshold_origin: str
+    data: DataRecord
+    calibration: CalibrationRecord | None
+    source: SourceRecord
+    metrics: Metrics | None
+    sensitivity_bound_clears: bool | None
+    comparison: Comparison | None
+    invariance: Invariance | None
+    policy: PolicyRecord
+    predictions: PredictionRecord
+    environment: EnvironmentRecord
+    limits: tuple[str, ...] = LIMITS
+    report_digest: str = ""
+
+
+def seal(report: Report) -> Report:
+    """The report with its own digest, so that a change made afterwards shows."""
+    return report.model_copy(update={"report_digest": _digest(report)})
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a sealed report as JSON, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_atomic(path, (report.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_report(path: Path) -> Report:
+    """Read a report back and check that it is as it was written.
+
+    Raises:
+        InputError: Missing, not a report, of another version, or changed since.
+    """
+    text = read_text(path)
+    try:
+        version = json.loads(text).get("schema_version")
+        if version != 1:
+            raise InputError(f"{path} is a report of version {version}; this udacimed-edge reads version 1")
+        report = Report.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path} is not a report: {where}: {first['msg']}") from error
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not a report: {error}") from error
+    if report.report_digest != _digest(report):
+        raise InputError(f"{path} was changed after it was written", "validate the artifact again")
+    return report
+
+
+def _digest(report: Report) -> str:
+    content = report.model_dump(mode="json", exclude={"report_digest"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
