@@ -7,18 +7,19 @@ sampler from real radiographs, only these can.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.errors import InputError
+from udacimed_edge.errors import EdgeError, InputError
 from udacimed_edge.files import sha256_file
 
 __all__ = ["ENVIRONMENT_VARIABLE", "DataSet", "Split", "open_data", "sample_synthetic"]
@@ -29,9 +30,19 @@ SYNTHETIC_MODEL = Path(__file__).parent / "weights" / "synthetic.npz"
 Origin = Literal["official", "custom", "synthetic"]
 SplitName = Literal["train", "validation", "test"]
 
-_SYNTHETIC_COUNTS: dict[str, tuple[int, int]] = {"train": (240, 240), "validation": (135, 389), "test": (234, 390)}
+_SYNTHETIC_COUNTS: dict[str, tuple[int, int]] = {
+    "train": (240, 240),
+    "validation": (135, 389),
+    "test": (234, 390),
+}
 _SYNTHETIC_SEEDS: dict[str, int] = {"train": 1, "validation": 2, "test": 3}
 _KEYS: dict[str, str] = {"train": "train", "validation": "val", "test": "test"}
+
+_MOST_IMAGES = 100_000
+"""Per split, 410 MB; MedMNIST's largest set of radiographs has 78,468. A damaged file may claim any."""
+
+_HEADER_BYTES = 1 << 16
+"""More than any header that numpy accepts."""
 
 _THREE_WAYS = (
     "name the data in one of three ways: --data FILE.npz (or the environment variable UDACIMED_DATA), "
@@ -109,25 +120,40 @@ def _official_file() -> Path:
     from medmnist import INFO, PneumoniaMNIST
     from medmnist.info import DEFAULT_ROOT
 
+    from udacimed_edge.source import import_torchvision
+
+    if DEFAULT_ROOT is None:
+        raise InputError("medmnist could not make its folder .medmnist in your home folder", _THREE_WAYS)
+    official = INFO["pneumoniamnist"]["MD5_64"]
     cached = Path(DEFAULT_ROOT) / "pneumoniamnist_64.npz"
-    if cached.exists() and _md5(cached) == INFO["pneumoniamnist"]["MD5_64"]:
+    if cached.exists() and _md5(cached) == official:
         return cached
     try:
-        Path(DEFAULT_ROOT).mkdir(parents=True, exist_ok=True)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        import_torchvision()  # medmnist downloads with it and reports its failing import as a failed download
         PneumoniaMNIST(split="train", size=64, download=True, root=DEFAULT_ROOT)
     except (RuntimeError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError("the official PneumoniaMNIST file is not cached and could not be downloaded", _THREE_WAYS) from error
-    if _md5(cached) != INFO["pneumoniamnist"]["MD5_64"]:
+        message = "the official PneumoniaMNIST file is not cached and could not be downloaded"
+        raise InputError(message, _THREE_WAYS) from error
+    if _md5(cached) != official:
         raise InputError(f"{cached} does not have the official MD5: delete it and try again", _THREE_WAYS)
     return cached
 
 
 def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    """MD5 of a file, by which MedMNIST publishes its own: 32 hex digits.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", _THREE_WAYS) from error
 
 
 def _open_npz(path: Path) -> DataSet:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise InputError(f"no data file at {path}", _THREE_WAYS)
     from medmnist.info import INFO
 
@@ -142,33 +168,69 @@ def _npz_split(path: Path, origin: Origin, name: SplitName) -> Split:
         InputError: The file is damaged, lacks a key, or a split has another shape, dtype or label set.
     """
     key = _KEYS[name]
+    where = f"{path}, {key} split"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [k for k in (f"{key}_images", f"{key}_labels") if k not in archive]
-            if missing:
-                raise InputError(f"{path} has no '{missing[0]}': a MedMNIST file has {key}_images and {key}_labels")
-            images, labels = archive[f"{key}_images"], archive[f"{key}_labels"]
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
-        raise InputError(f"{path} is not a readable .npz file ({error})", _THREE_WAYS) from error
-    return _checked(Split(name, origin, images, labels), f"{path}, {key} split")
+        with zipfile.ZipFile(path) as archive:
+            parts = [f"{key}_images", f"{key}_labels"]
+            for part in parts:
+                if f"{part}.npy" not in archive.namelist():
+                    raise InputError(f"{path} has no '{part}': a MedMNIST file has {' and '.join(parts)}")
+            _require_form(*(_header(archive, part) for part in parts), where)
+            images, labels = (_array(archive, part) for part in parts)
+    except EdgeError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path} is not a readable .npz file ({reason})", _THREE_WAYS) from error
+    _require_both_classes(labels, where)
+    return Split(name, origin, np.ascontiguousarray(images), labels.ravel().astype(np.uint8))
 
 
-def _checked(split: Split, where: str) -> Split:
-    images, labels = split.images, split.labels
+class _Header(NamedTuple):
+    """What an array says of itself before its data."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def _header(archive: zipfile.ZipFile, key: str) -> _Header:
+    """Read the beginning of an array, so that one of a wrong or absurd size takes no memory."""
+    with archive.open(f"{key}.npy") as member:
+        start = io.BytesIO(member.read(_HEADER_BYTES))
+    old = np.lib.format.read_magic(start) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(start)
+    return _Header(shape, dtype)
+
+
+def _array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    with archive.open(f"{key}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _require_form(images: _Header, labels: _Header, where: str) -> None:
+    count, *size = images.shape or (0,)
     if images.dtype != np.uint8:
         raise InputError(f"{where}: images are {images.dtype}, expected uint8 with values 0..255")
-    if images.ndim != 3 or images.shape[1:] != (64, 64):
-        raise InputError(f"{where}: images have shape {images.shape}, expected (n, 64, 64): take MedMNIST's 64-pixel file")
-    if labels.shape not in {(len(images),), (len(images), 1)}:
-        raise InputError(f"{where}: labels have shape {labels.shape} for {len(images)} images, expected (n, 1)")
-    if len(images) == 0:
-        raise InputError(f"{where}: the split is empty")
+    if size != [64, 64]:
+        raise InputError(
+            f"{where}: images have shape {images.shape}, expected (n, 64, 64): take MedMNIST's 64-pixel file"
+        )
+    if not 0 < count <= _MOST_IMAGES:
+        what = "the split is empty" if count < 1 else f"{count} images, expected at most {_MOST_IMAGES}"
+        raise InputError(f"{where}: {what}")
+    if labels.shape not in {(count,), (count, 1)}:
+        raise InputError(f"{where}: labels have shape {labels.shape} for {count} images, expected (n, 1)")
+    if labels.dtype.kind not in "biu":
+        raise InputError(f"{where}: labels are {labels.dtype}, expected whole numbers")
+
+
+def _require_both_classes(labels: NDArray[Any], where: str) -> None:
     classes = set(np.unique(labels).tolist())
-    if not classes <= {0, 1}:
-        raise InputError(f"{where}: labels {sorted(classes)}, expected only 0 (normal) and 1 (pneumonia)")
+    if wrong := sorted(classes - {0, 1}):
+        raise InputError(f"{where}: a label is {wrong[0]}, expected only 0 (normal) and 1 (pneumonia)")
     if len(classes) == 1:
         raise InputError(f"{where}: only one class is present; sensitivity and specificity need both")
-    return Split(split.name, split.origin, np.ascontiguousarray(images), labels.ravel().astype(np.uint8))
 
 
 def _synthetic_split(name: SplitName) -> Split:
@@ -180,7 +242,7 @@ def _load_sampler() -> dict[str, NDArray[Any]]:
     try:
         with np.load(SYNTHETIC_MODEL, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # as in _npz_split
         raise InputError("the built-in synthetic set is damaged", "install udacimed-edge again") from error
 
 

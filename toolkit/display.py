@@ -32,9 +32,9 @@ def stdout() -> Console:
 def result_table(results: Sequence[Result]) -> Table:
     """One row per artifact."""
     rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
-    table = Table(title="REHEARSAL on synthetic images: no evidence" if rehearsal else None, box=SIMPLE)
+    table = Table(title="REHEARSAL on synthetic images: no evidence" if rehearsal else None, box=SIMPLE, collapse_padding=True)
     for name in (
-        "target", "precision", "size", "sensitivity", "found", "specificity", "AUC", "changed", "verdict", "time"
+        "target", "precision", "MiB", "sensitivity", "found", "specificity", "AUC", "changed", "verdict", "time"
     ):  # fmt: skip
         table.add_column(name, justify="left" if name in {"target", "precision", "verdict"} else "right")
     for result in results:
@@ -59,7 +59,7 @@ def _cells(result: Result) -> list[str]:
             f"{len(report.comparison.changed)}/{len(report.predictions.labels)}",
         ]
     colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[report.verdict]
-    size = f"{report.artifact.size_bytes / 2**20:.1f} MiB"
+    size = f"{report.artifact.size_bytes / 2**20:.1f}"
     verdict = f"[{colour}]{report.verdict}[/{colour}]"
     return [report.artifact.target, report.artifact.precision, size, *figures, verdict, seconds]
 

@@ -49,10 +49,10 @@ class Job(Generic[Result]):
 def run_jobs(
     jobs: Iterable[Job[Result]], at_once: int, on_notice: Callable[[Job[Result], Any], None]
 ) -> dict[str, Result | EdgeError]:
-    """Run all jobs and return each one's result or error, by name.
+    """Run all jobs and return each one's result or error, by name, in the order of `jobs`.
 
     Args:
-        jobs: In the order in which they are started.
+        jobs: In the order in which they are started; no two have one name.
         at_once: How many run at the same time, at least 1.
         on_notice: Called in this process with what a job said through its `Notify`.
 
@@ -60,6 +60,7 @@ def run_jobs(
         KeyboardInterrupt: Passed on after every process was ended.
     """
     waiting, running = list(jobs), dict[Connection, tuple[Job[Result], SpawnProcess]]()
+    names = [job.name for job in waiting]
     results: dict[str, Result | EdgeError] = {}
     try:
         while waiting or running:
@@ -78,7 +79,7 @@ def run_jobs(
         for _, process in running.values():
             process.kill()
             process.join()
-    return results
+    return {name: results[name] for name in names}
 
 
 def _start(job: Job[Result]) -> tuple[Connection, SpawnProcess]:
@@ -96,7 +97,7 @@ def _receive(
     """Take one message; the job's result once there is one, an error where its process has died."""
     try:
         kind, content = pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):  # OSError: it died within a message
         process.join()
         return ConversionError(
             f"{job.name}: the process died ({_ending(process.exitcode)})",
@@ -120,6 +121,8 @@ def _work(job: Job[Result], pipe: Connection) -> None:
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    # line by line: what was printed just before a crash is what one looks for
+    sys.stdout = sys.stderr = os.fdopen(log, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     try:
         outcome: object = job.function(job.argument, lambda content: pipe.send(("notice", content)))
     except EdgeError as error:

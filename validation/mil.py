@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "open_artifact", "weight_dtypes"]
 
-_CHUNK = 64
-"""Images computed at once: 64 keep ResNet-18 below 100 MB."""
-
 
 def open_artifact(path: Path) -> Predictor:
     """Open a Core ML package for execution on any operating system.
@@ -48,26 +45,28 @@ def open_artifact(path: Path) -> Predictor:
     _check_interface(function, contract, path)
     constants = _constants(function)
 
-    def run(image: Tensor) -> Tensor:
-        return _run(function, constants, image)
-
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        pixels = torch.from_numpy(images.astype(np.float32))[:, None, None]
+        # One by one, as the program is written. Sums of a batch are ordered otherwise, and rounding to
+        # float16 makes that visible: a probability moved by up to 0.004.
         with torch.inference_mode():
-            # vmap: the program, written for one image, applied to each of many at once
-            answers = torch.func.vmap(run, chunk_size=_CHUNK)(pixels)
-        return answers[:, 0, 1].numpy().astype(np.float64)
+            pixels = torch.from_numpy(images.astype(np.float32))
+            answers = [_run(function, constants, image[None, None])[0, 1].item() for image in pixels]
+        return np.array(answers, dtype=np.float64)
 
     predict(np.zeros((1, SIDE, SIDE), dtype=np.uint8))  # an unsupported form of an operation shows now
-    return Predictor(contract=contract, predict=predict, batch=None, executor=_executor(torch.__version__))
+    executor = (
+        f"MIL executor (torch {torch.__version__.split('+')[0]}, float32 arithmetic on the stored weights, "
+        "rounded to float16 where the program stores float16; Core ML itself was not executed)"
+    )
+    return Predictor(contract=contract, predict=predict, batch=None, executor=executor)
 
 
 def weight_dtypes(path: Path) -> dict[str, int]:
     """How the weights of a package's convolutions and linear layers are stored.
 
     Returns:
-        Elements per stored type, for example {"int8": 11166912}; constants of one dimension (biases)
-        are left out. The types are MIL's: "fp32", "fp16", "int8", "uint8" (also a palette's indices).
+        Elements per stored type, for example {"int8": 11161664}; biases are left out. The types are
+        MIL's ("fp32", "fp16", "int8", "uint8"); "computed" where a weight is the result of operations.
 
     Raises:
         ContractError: Not a Core ML package.
@@ -75,24 +74,16 @@ def weight_dtypes(path: Path) -> dict[str, int]:
         UnsupportedError: It holds an operation outside `OPERATIONS`.
         ExtraMissingError: coremltools is not installed.
     """
-    function = _load(path)
-    stored: dict[Any, Any] = {}
-    for operation in function.operations:
-        for name in _WEIGHTS.get(operation.op_type, ()):
-            weight = operation.inputs[name]
-            if weight.op is not None and _is_constant(weight.op) and len(weight.shape) > 1:
-                stored[weight] = _stored_in(weight.op)
+    weights = {
+        operation.inputs[name]: None  # one that is used twice is stored once
+        for operation in _load(path).operations
+        if (name := _WEIGHTS.get(operation.op_type))
+    }
     counts: dict[str, int] = {}
-    for weight, dtype in stored.items():  # a weight used twice is stored once
+    for weight in weights:
+        dtype = _stored_in(weight.op)
         counts[dtype] = counts.get(dtype, 0) + int(np.prod(weight.shape))
     return counts
-
-
-def _executor(torch_version: str) -> str:
-    return (
-        f"MIL executor (torch {torch_version.split('+')[0]}, float32 arithmetic on the stored weights, "
-        "rounded to float16 where the program stores float16; Core ML itself was not executed)"
-    )
 
 
 # Loading
@@ -211,16 +202,24 @@ def _run(function: Any, constants: Mapping[Any, Any], image: Tensor) -> Tensor:
     for operation in function.operations:
         if _is_constant(operation):
             continue
-        inputs = {name: values[var] for name, var in operation.inputs.items() if var is not None}
-        answer = OPERATIONS[operation.op_type](**inputs)
+        answer = OPERATIONS[operation.op_type](**_inputs(operation, values))
         output = operation.outputs[-1]  # classify has the label first, the probabilities last
         values[output] = answer.half().float() if output.dtype == types.fp16 else answer
     result: Tensor = values[function.operations[-1].outputs[-1]]
     return result
 
 
+def _inputs(operation: Any, values: Mapping[Any, Any]) -> dict[str, Any]:
+    """An operation's inputs by name; a few, such as those of `concat`, are lists."""
+    return {
+        name: [values[v] for v in var] if isinstance(var, (list, tuple)) else values[var]
+        for name, var in operation.inputs.items()
+        if var is not None
+    }
+
+
 def _constants(function: Any) -> dict[Any, Any]:
-    """The program's constants by variable: floats as float32 tensors, the rest as Python values."""
+    """The program's constants by variable."""
     return {
         operation.outputs[0]: _as_value(_CONSTANTS[operation.op_type](operation))
         for operation in function.operations
@@ -233,19 +232,22 @@ def _is_constant(operation: Any) -> bool:
 
 
 def _as_value(value: Any) -> Any:
+    """Floats as a float32 tensor, a vector of integers as a list, anything else as it is."""
     import torch
 
-    if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.kind == "f":
-            return torch.from_numpy(np.array(value, dtype=np.float32))
-        return value.tolist()
-    return value
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    if value.dtype.kind == "f":
+        return torch.from_numpy(np.array(value, dtype=np.float32))
+    return value.tolist() if value.ndim < 2 else value
 
 
 def _stored_in(constant: Any) -> str:
     """The type in which a constant's elements lie in the file, for example "int8"."""
     from coremltools.converters.mil.mil import types
 
+    if constant is None or not _is_constant(constant):
+        return "computed"
     name = _COMPRESSED.get(constant.op_type)
     var = constant.inputs[name] if name else constant.outputs[0]
     return str(types.builtin_to_string(var.dtype))
@@ -253,13 +255,12 @@ def _stored_in(constant: Any) -> str:
 
 def _affine(operation: Any) -> NDArray[Any]:
     """Weights as scale * (data - zero point) along one axis, float16 where the scale is."""
-    data, axis = operation.quantized_data.val, operation.axis.val
-    along = [1] * data.ndim
-    along[axis] = -1
-    scale, zero = (np.asarray(v.val) for v in (operation.scale, operation.zero_point))
-    wide = data.astype(np.float32) - (zero.reshape(along) if zero.ndim else zero).astype(np.float32)
-    dense: NDArray[Any] = wide * (scale.reshape(along) if scale.ndim else scale).astype(np.float32)
-    return dense.astype(scale.dtype)
+    along = [1] * operation.quantized_data.rank
+    along[operation.axis.val] = -1
+    scale, zero = (np.asarray(v.val).reshape(along) for v in (operation.scale, operation.zero_point))
+    steps = operation.quantized_data.val.astype(np.float32) - zero.astype(np.float32)
+    dense: NDArray[Any] = (scale.astype(np.float32) * steps).astype(scale.dtype)
+    return dense
 
 
 def _decompressed(operation: Any) -> Any:
@@ -281,8 +282,8 @@ _COMPRESSED = {
 }
 """Which input of a compressed constant holds its elements."""
 
-_WEIGHTS = {"conv": ("weight",), "linear": ("weight",), "matmul": ("x", "y")}
-"""Which inputs of an operation may hold weights."""
+_WEIGHTS = {"conv": "weight", "linear": "weight", "matmul": "y"}
+"""Which input of an operation holds its weights."""
 
 
 # Operations: parameters are named as in coremltools' MIL reference, whose documentation defines them
@@ -312,10 +313,9 @@ def _avg_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **ho
     _refuse("avg_pool", "ceil_mode", ceil_mode, False)
     padding, window = _padding("avg_pool", pad_type, pad), (how["kernel_sizes"], how["strides"])
     average = functional.avg_pool2d(functional.pad(x, padding), *window)
-    if how["exclude_padding_from_average"]:
-        share = functional.avg_pool2d(functional.pad(torch.ones_like(x), padding), *window)
-        return average / share
-    return average
+    if not how["exclude_padding_from_average"]:
+        return average
+    return average / functional.avg_pool2d(functional.pad(torch.ones_like(x), padding), *window)
 
 
 def _batch_norm(*, x: Tensor, mean: Tensor, variance: Tensor, epsilon: Tensor, **how: Any) -> Tensor:
@@ -328,6 +328,20 @@ def _batch_norm(*, x: Tensor, mean: Tensor, variance: Tensor, epsilon: Tensor, *
 def _cast(*, x: Tensor, dtype: str) -> Tensor:
     _refuse("cast", "dtype", dtype, "fp16", "fp32")
     return x  # the rounding follows from the type of the variable it is stored in
+
+
+def _concat(*, values: list[Tensor], axis: int, interleave: bool) -> Tensor:
+    import torch
+
+    _refuse("concat", "interleave", interleave, False)
+    return torch.cat(values, dim=axis)
+
+
+def _gather(*, x: Tensor, indices: list[int], axis: int, batch_dims: int, **how: Any) -> Tensor:
+    import torch
+
+    _refuse("gather", "batch_dims", batch_dims, 0)
+    return x.index_select(axis, torch.tensor(indices))
 
 
 def _reshape(*, x: Tensor, shape: list[int]) -> Tensor:
@@ -363,7 +377,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "batch_norm": _batch_norm,
     "cast": _cast,
     "classify": lambda probabilities, classes: probabilities,
+    "clip": lambda x, alpha, beta: x.clamp(alpha, beta),
+    "concat": _concat,
     "conv": _convolve,
+    "gather": _gather,
     "linear": _linear,
     "matmul": _matmul,
     "max_pool": _max_pool,
@@ -372,9 +389,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "reduce_mean": lambda x, axes, keep_dims: x.mean(dim=axes, keepdim=keep_dims),
     "relu": lambda x: x.relu(),
     "reshape": _reshape,
+    "sigmoid": lambda x: x.sigmoid(),
+    "silu": lambda x: x * x.sigmoid(),
     "softmax": lambda x, axis: x.softmax(dim=axis),
     "squeeze": lambda x, axes: x.squeeze(axes),
     "sub": lambda x, y: x - y,
     "transpose": lambda x, perm: x.permute(perm),
 }
-"""Every operation that is executed; the networks this toolkit converts consist of them."""
+"""Every operation that is executed: what ResNet and its nearest relatives consist of, not all of MIL."""

@@ -1,0 +1,172 @@
+"""The contract every format keeps: one suite over every row of FORMATS and each of its precisions."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.converters.base import Format, run
+from udacimed_edge.converters.calibration import calibration_images
+from udacimed_edge.data import open_data
+from udacimed_edge.errors import ExtraMissingError, InputError
+from udacimed_edge.files import files_of
+from udacimed_edge.runtime.contract import Contract
+from udacimed_edge.validation.audit import weight_dtypes
+from udacimed_edge.validation.evaluate import open_predictor
+from udacimed_edge.validation.metrics import prediction_digest
+
+EVERY = [(row, precision) for row in FORMATS.values() for precision in row.precisions]
+IDS = [f"{row.name}-{precision}" for row, precision in EVERY]
+
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.1}
+"""Largest probability difference from PyTorch, by precision."""
+
+every_artifact = pytest.mark.parametrize("made", EVERY, ids=IDS, indirect=True)
+
+
+class Made:
+    """One converted artifact."""
+
+    def __init__(self, row: Format, contract: Contract, path: Path) -> None:
+        self.row, self.contract, self.path = row, contract, path
+
+
+@pytest.fixture(scope="module")
+def training() -> NDArray[np.uint8]:
+    """Calibration images from the synthetic set."""
+    return calibration_images(open_data("synthetic").read("train"))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> NDArray[np.uint8]:
+    """A black and a white image, and 30 of the synthetic test split."""
+    drawn = open_data("synthetic").read("test").images[:30]
+    return np.concatenate([np.zeros_like(drawn[:1]), np.full_like(drawn[:1], 255), drawn])
+
+
+def convert(row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path) -> Made:
+    """Convert the small network."""
+    contract = Contract(
+        target=row.name,
+        precision=precision,
+        threshold=0.5,
+        threshold_origin="a test",
+        source_name="small",
+        source_digest="0" * 64,
+        calibration_digest="1" * 64,
+        toolkit_version="0",
+        output=row.output,
+    )
+    path = folder / f"model{row.suffix}"
+    run(row, program, contract, calibration, path)
+    return Made(row, contract, path)
+
+
+@pytest.fixture(scope="module")
+def made(
+    request: pytest.FixtureRequest,
+    small_program: Path,
+    training: NDArray[np.uint8],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Made:
+    """The artifact of one format and precision, made once for the module."""
+    row, precision = request.param
+    if row.missing():
+        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    return convert(row, precision, small_program, training, tmp_path_factory.mktemp(f"{row.name}-{precision}"))
+
+
+@every_artifact
+def test_contract_is_inside_the_artifact(made: Made, tmp_path: Path) -> None:
+    """An artifact moved elsewhere, alone, still says everything about itself."""
+    for file in files_of(made.path):
+        copy = tmp_path / file.relative_to(made.path.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    assert open_predictor(tmp_path / made.path.name).contract == made.contract
+
+
+@every_artifact
+def test_raw_pixels_give_the_answers_of_the_source(
+    made: Made,
+    pictures: NDArray[np.uint8],
+    small_answers: Callable[[NDArray[np.uint8]], NDArray[np.float64]],
+) -> None:
+    """Raw pixels give PyTorch's probabilities; in float also where an image is all black or all white."""
+    images = pictures[2:] if made.contract.precision == "int8" else pictures
+    expected = small_answers(images)
+    assert np.ptp(expected) > 0.5, "answers that are all alike would prove nothing"
+    answers = open_predictor(made.path).predict(images)
+    np.testing.assert_allclose(answers, expected, atol=TOLERANCE[made.contract.precision], rtol=0)
+
+
+@every_artifact
+def test_batches_and_runs_agree(made: Made, pictures: NDArray[np.uint8]) -> None:
+    """An image gets the same answer alone and in company, now and again."""
+    predictor = open_predictor(made.path)
+    alone = np.concatenate([predictor.predict(image[None]) for image in pictures])
+    if predictor.batch is None:
+        np.testing.assert_allclose(predictor.predict(pictures), alone, atol=1e-5, rtol=0)
+    again = np.concatenate([predictor.predict(image[None]) for image in pictures])
+    np.testing.assert_array_equal(again, alone)
+
+
+@every_artifact
+def test_weights_have_the_claimed_type(made: Made) -> None:
+    """The artifact's own tensors have the precision its contract claims."""
+    counts = weight_dtypes(made.path)
+    assert counts[made.contract.precision] == sum(counts.values()) == 8 * 1 * 25 + 8 * 8 * 9 + 2 * 8
+
+
+@every_artifact
+def test_two_conversions_answer_alike(
+    made: Made, small_program: Path, training: NDArray[np.uint8], pictures: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """Converting again gives the same predictions, whether or not the bytes are the same."""
+    again = convert(made.row, made.contract.precision, small_program, training, tmp_path)
+    digests = {prediction_digest(open_predictor(m.path).predict(pictures)) for m in (made, again)}
+    assert len(digests) == 1
+
+
+@every_artifact
+def test_a_truncated_artifact_is_refused(made: Made, tmp_path: Path) -> None:
+    """Half an artifact gives a message with its name, and no crash."""
+    for file in files_of(made.path):
+        copy = tmp_path / file.relative_to(made.path.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=f"model{made.row.suffix}"):
+        open_predictor(tmp_path / made.path.name)
+
+
+@pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
+def test_an_unknown_precision_is_refused(row: Format, small_program: Path, tmp_path: Path) -> None:
+    """A precision the format does not have is refused with those it has, and nothing is written."""
+    with pytest.raises(InputError, match=f"{row.name} has no int3; it has {row.precisions[0]}"):
+        convert(row, "int3", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
+def test_a_missing_extra_names_the_pip_command(
+    row: Format, small_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that is not installed is an error with the pip command that installs it."""
+    absent = replace(row, to_convert=("no_such_library",))
+    with pytest.raises(ExtraMissingError, match="no_such_library") as caught:
+        convert(absent, row.precisions[0], small_program, np.empty((320, 64, 64), np.uint8), tmp_path)
+    assert f"pip install 'udacimed-edge[{row.extra}]'" in caught.value.hint
+
+
+@pytest.mark.parametrize("row", [r for r in FORMATS.values() if r.calibrated], ids=lambda row: row.name)
+def test_int8_without_calibration_images_is_refused(row: Format, small_program: Path, tmp_path: Path) -> None:
+    """INT8 is never made from guessed ranges."""
+    with pytest.raises(InputError, match="needs calibration images"):
+        convert(row, "int8", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
