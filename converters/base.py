@@ -55,9 +55,7 @@ class Format:
         return [module for module in needed if not is_installed(module)]
 
 
-def run(
-    row: Format, program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path
-) -> None:
+def run(row: Format, program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path) -> None:
     """Convert once, and hold the format to what every format promises.
 
     Args:

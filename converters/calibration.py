@@ -34,8 +34,9 @@ def calibration_images(train: Split) -> NDArray[np.uint8]:
             f"the training split has {len(train.images)} images; calibrating INT8 takes at least {_LEAST}",
             "name a larger data set, or convert with --precision fp32",
         )
-    chosen = np.linspace(0, len(train.images) - 1, min(COUNT, len(train.images))).astype(int)
-    return train.images[chosen]
+    rows = np.linspace(0, len(train.images) - 1, min(COUNT, len(train.images))).astype(int)
+    chosen: NDArray[np.uint8] = train.images[rows]
+    return chosen
 
 
 def calibration_digest(images: NDArray[np.uint8]) -> str:

@@ -72,7 +72,9 @@ def _quantize(model_path: Path, calibration: NDArray[np.uint8]) -> None:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime carries no types
         def __init__(self) -> None:
-            self.batches: Iterator[NDArray[np.uint8]] = iter(np.array_split(calibration, max(1, len(calibration) // 32)))
+            self.batches: Iterator[NDArray[np.uint8]] = iter(
+                np.array_split(calibration, max(1, len(calibration) // 32))
+            )
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             batch = next(self.batches, None)

@@ -107,8 +107,12 @@ def _move(images: Tensor, settings: Augmentation, generator: torch.Generator) ->
 def _lower_resolution(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
     low = _chosen(len(images), settings.low_resolution, generator)
     if low.any():
-        small = functional.interpolate(images[low], size=28, mode="bilinear", antialias=True, align_corners=False)
-        images[low] = functional.interpolate(small, size=images.shape[-1], mode="bilinear", align_corners=False)
+        small = functional.interpolate(
+            images[low], size=28, mode="bilinear", antialias=True, align_corners=False
+        )
+        images[low] = functional.interpolate(
+            small, size=images.shape[-1], mode="bilinear", align_corners=False
+        )
     return images
 
 
@@ -140,7 +144,9 @@ def _bend_tones(images: Tensor, settings: Augmentation, generator: torch.Generat
     piece = position.floor().long().clamp(0, pieces - 1)
     inside = position - piece
     bent = torch.gather(curve, 1, piece) * (1 - inside) + torch.gather(curve, 1, piece + 1) * inside
-    return torch.where(_chosen(count, settings.tone, generator).view(-1, 1, 1, 1), bent.view_as(images), images)
+    return torch.where(
+        _chosen(count, settings.tone, generator).view(-1, 1, 1, 1), bent.view_as(images), images
+    )
 
 
 def _erase(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """Train the reference model: ResNet-18 on PneumoniaMNIST at its native 64x64, one gray channel.
 
-    python examples/train_reference.py --data pneumoniamnist_64.npz --out toolkit/weights/reference.safetensors
+    python examples/train_reference.py --data pneumoniamnist_64.npz --out model.safetensors
 
 Two teachers learn from the labels with strong augmentation; the reference model then learns from their
 mean and from the labels. The training split teaches, the validation split chooses the checkpoint and sets
@@ -39,6 +39,7 @@ THRESHOLD_RULE = (
     f"highest threshold with sensitivity >= {THRESHOLD_SENSITIVITY} on the validation split and "
     f"{STRESSED_COPIES} augmented copies of it together, fixed before the test split was opened"
 )
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -113,7 +114,12 @@ def balanced_loss(network: nn.Module, split: Examples) -> float:
 
 
 def train(
-    recipe: Recipe, epochs: int, seed: int, data: tuple[Examples, Examples], teachers: Sequence[nn.Module], name: str
+    recipe: Recipe,
+    epochs: int,
+    seed: int,
+    data: tuple[Examples, Examples],
+    teachers: Sequence[nn.Module],
+    name: str,
 ) -> nn.Module:
     """Train one network; of its averaged weights, the epoch with the lowest balanced validation loss.
 
@@ -144,7 +150,11 @@ def train(
             nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
             optimizer.step()
             schedule.step()
-            _average(average, network, min(recipe.averaging, (1 + epoch * steps + step) / (10 + epoch * steps + step)))
+            _average(
+                average,
+                network,
+                min(recipe.averaging, (1 + epoch * steps + step) / (10 + epoch * steps + step)),
+            )
         value = balanced_loss(average, validate)
         if value < best_loss:
             best, best_loss = copy.deepcopy(average), value
@@ -169,7 +179,12 @@ def _optimizer(
 
 
 def _loss(
-    network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, teachers: Sequence[nn.Module], recipe: Recipe
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    teachers: Sequence[nn.Module],
+    recipe: Recipe,
 ) -> Tensor:
     logits = logits_of(network, images)
     against_labels = functional.cross_entropy(
@@ -210,7 +225,9 @@ def write_model(network: nn.Module, card: ModelCard, out: Path) -> ModelCard:
 def probabilities(path: Path, images: Tensor) -> NDArray[np.float64]:
     """What the written file answers: the probability of pneumonia for images 0..1."""
     module = load_source(path).module
-    return np.concatenate([probability_of_pneumonia(module(part * 255).numpy()) for part in images.split(256)])
+    return np.concatenate(
+        [probability_of_pneumonia(module(part * 255).numpy()) for part in images.split(256)]
+    )
 
 
 def figures(metrics: Metrics) -> dict[str, Any]:
@@ -245,10 +262,16 @@ def test_figures(path: Path, data: DataSet, threshold: float, soft: Sequence[int
 @click.option("--data", "choice", required=True, help="A MedMNIST .npz file, or 'medmnist'.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--soft", type=click.Path(path_type=Path, exists=True), help="Test indexes of soft images, a text file.")
-@click.option("--notes", type=click.Path(path_type=Path, exists=True), help="What else was tried: a JSON list of lines.")
+@click.option(
+    "--soft", type=click.Path(path_type=Path, exists=True), help="Test indexes of soft images, a text file."
+)
+@click.option(
+    "--notes", type=click.Path(path_type=Path, exists=True), help="What else was tried: a JSON list of lines."
+)
 @click.option("--epochs", type=int, help="Fewer epochs, for a trial of the script.")
-def main(choice: str, out: Path, seed: int, soft: Path | None, notes: Path | None, epochs: int | None) -> None:
+def main(
+    choice: str, out: Path, seed: int, soft: Path | None, notes: Path | None, epochs: int | None
+) -> None:
     """Train, choose, set the threshold, write; then open the test split and complete the card."""
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs, teacher_epochs=epochs)
     data = open_data(choice)
@@ -256,7 +279,9 @@ def main(choice: str, out: Path, seed: int, soft: Path | None, notes: Path | Non
     learn = examples(train_split, leave_out=validation_split.images)
     validate = stressed(examples(validation_split), seed=1000)
     run: Callable[..., nn.Module] = lambda *a: train(recipe, a[0], a[1], (learn, validate), a[2], a[3])  # noqa: E731
-    teachers = [run(recipe.teacher_epochs, seed + 1 + i, (), f"teacher {i + 1}") for i in range(recipe.teachers)]
+    teachers = [
+        run(recipe.teacher_epochs, seed + 1 + i, (), f"teacher {i + 1}") for i in range(recipe.teachers)
+    ]
     network = run(recipe.epochs, seed, teachers, "reference")
     card = ModelCard(
         schema_version=1,
@@ -272,7 +297,8 @@ def main(choice: str, out: Path, seed: int, soft: Path | None, notes: Path | Non
             "data": {"origin": data.origin, "name": data.name, "sha256": data.digest},
             "split sizes": {
                 "train": len(learn.labels),
-                "train images left out, copies of validation images": len(train_split.labels) - len(learn.labels),
+                "train images left out, copies of validation images": len(train_split.labels)
+                - len(learn.labels),
                 "validation": len(validation_split.labels),
             },
             "split digests": {"train": train_split.digest, "validation": validation_split.digest},
@@ -300,7 +326,9 @@ def main(choice: str, out: Path, seed: int, soft: Path | None, notes: Path | Non
     write_model(network, fixed, out)
     click.echo(f"threshold {threshold:.4f}: {THRESHOLD_RULE}; now the test split is opened")
     indexes = [int(word) for word in soft.read_text().split()] if soft else []
-    done = write_model(network, fixed.model_copy(update={"test": test_figures(out, data, threshold, indexes)}), out)
+    done = write_model(
+        network, fixed.model_copy(update={"test": test_figures(out, data, threshold, indexes)}), out
+    )
     click.echo(json.dumps(done.test, indent=1))
 
 

@@ -78,6 +78,8 @@ def small_answers(small_network: torch.nn.Module) -> Callable[[NDArray[np.uint8]
     from udacimed_edge.runtime.contract import probability_of_pneumonia
 
     def answer(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return probability_of_pneumonia(small_network(torch.from_numpy(images[:, None].astype(np.float32))).numpy())
+        return probability_of_pneumonia(
+            small_network(torch.from_numpy(images[:, None].astype(np.float32))).numpy()
+        )
 
     return answer

@@ -24,7 +24,7 @@ __all__ = ["cli", "main"]
 INTERRUPTED = 130
 
 
-class Named(click.ParamType):
+class Named(click.ParamType[str]):
     """One of the names a function returns; a wrong one is refused with the nearest, never corrected."""
 
     def __init__(self, name: str, names: Callable[[], list[str]]) -> None:
@@ -38,19 +38,21 @@ class Named(click.ParamType):
             click.BadParameter: There is no such name.
         """
         known = self.names()
-        if value in known:
-            return str(value)
-        near = get_close_matches(str(value), known, 1)
-        question = f"did you mean '{near[0]}'? " if near else ""
-        self.fail(f"there is no {self.name} '{value}'; {question}known: {', '.join(known)}", param, ctx)
+        if value not in known:
+            near = get_close_matches(str(value), known, 1)
+            question = f"did you mean '{near[0]}'? " if near else ""
+            self.fail(f"there is no {self.name} '{value}'; {question}known: {', '.join(known)}", param, ctx)
+        return str(value)
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers separated by commas."""
 
     name = "numbers"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
         """Read them.
 
         Raises:
@@ -78,9 +80,15 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a model's file cannot say."""
     for decorate in (
         click.option("--threshold", type=float, help="Decision threshold on the probability of pneumonia."),
-        click.option("--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."),
-        click.option("--std", type=Numbers(), help="Standard deviation it expects, of pixels divided by 255."),
-        click.option("--mean", type=Numbers(), help="Mean it expects, of pixels divided by 255, for example 0.5."),
+        click.option(
+            "--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."
+        ),
+        click.option(
+            "--std", type=Numbers(), help="Standard deviation it expects, of pixels divided by 255."
+        ),
+        click.option(
+            "--mean", type=Numbers(), help="Mean it expects, of pixels divided by 255, for example 0.5."
+        ),
     ):
         command = decorate(command)
     return command
@@ -90,19 +98,35 @@ def _policy_options(command: Callable[..., None]) -> Callable[..., None]:
     """The bounds of the policy."""
     bound = click.FloatRange(0, 1)
     for decorate in (
-        click.option("--min-agreement", type=bound, default=0.98, show_default=True, help="Decisions equal to the source's."),
-        click.option("--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."),
         click.option(
-            "--max-specificity-drop", type=bound, default=0.03, show_default=True, help="Specificity lost against the source."
+            "--min-agreement",
+            type=bound,
+            default=0.98,
+            show_default=True,
+            help="Decisions equal to the source's.",
         ),
-        click.option("--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."),
+        click.option(
+            "--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."
+        ),
+        click.option(
+            "--max-specificity-drop",
+            type=bound,
+            default=0.03,
+            show_default=True,
+            help="Specificity lost against the source.",
+        ),
+        click.option(
+            "--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."
+        ),
     ):
         command = decorate(command)
     return command
 
 
 _DATA_OPTION = click.option(
-    "--data", metavar="DATA", help="A MedMNIST .npz file, 'medmnist' (the official download) or 'synthetic' (a rehearsal)."
+    "--data",
+    metavar="DATA",
+    help="A MedMNIST .npz file, 'medmnist' (the official download) or 'synthetic' (a rehearsal).",
 )
 
 
@@ -124,10 +148,14 @@ def cli() -> None:
     "--target", type=Named("target", _targets), required=True, help="ort, coreml, litert, openvino, or all."
 )
 @click.option(
-    "--precision", type=Named("precision", _precisions), help="fp32, fp16 or int8; each target has its default."
+    "--precision",
+    type=Named("precision", _precisions),
+    help="fp32, fp16 or int8; each target has its default.",
 )
 @_DATA_OPTION
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Output folder.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Output folder."
+)
 @_model_options
 @_policy_options
 def convert(
@@ -156,14 +184,22 @@ def convert(
     _explain(results, console)
     _leave(results)
     passed = next(r.artifact for r in results if r.artifact)
-    console.print(f"Next: udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else ""), highlight=False)
+    console.print(
+        f"Next: udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else ""), highlight=False
+    )
 
 
 @cli.command()
 @click.argument("artifacts", metavar="ARTIFACT...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @_DATA_OPTION
-@click.option("--source", type=click.Path(path_type=Path), help="The model they were made from; default: the built-in one.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write the new report to this file (one artifact only).")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="The model they were made from; default: the built-in one.",
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write the new report to this file (one artifact only)."
+)
 @_model_options
 @_policy_options
 def validate(
@@ -188,14 +224,22 @@ def validate(
     console, out = Console(stderr=True), stdout()
     with progress(console) as notify:
         results = validate_all(
-            artifacts, open_data(data), _settings(options), lambda: load_source(source, _source_options(options)), notify
+            artifacts,
+            open_data(data),
+            _settings(options),
+            lambda: load_source(source, _source_options(options)),
+            notify,
         )
     out.print(result_table(results))
     for result in results:
         if result.report is not None:
             threshold = f"threshold {result.report.threshold:.4f}: {result.report.threshold_origin}"
             text = f"{result.report.title}\n  {threshold}\n  {result.report.executor}"
-            out.print(f"{text}\n{clauses_text(result.report)}\n{changes_text(result.report)}", highlight=False, markup=False)
+            out.print(
+                f"{text}\n{clauses_text(result.report)}\n{changes_text(result.report)}",
+                highlight=False,
+                markup=False,
+            )
             if report is not None:
                 write_report(result.report, report)
     _explain(results, console)
@@ -220,7 +264,12 @@ def doctor() -> None:
         table.add_column(column)
     formats = examine_formats()
     for health in formats:
-        table.add_row(health.name, "yes" if health.convert else "no", health.execute, ", ".join(health.missing) or "nothing")
+        table.add_row(
+            health.name,
+            "yes" if health.convert else "no",
+            health.execute,
+            ", ".join(health.missing) or "nothing",
+        )
     console.print(table)
     for health in formats:
         if health.remedy:
@@ -245,7 +294,7 @@ def _source_options(options: dict[str, Any]) -> SourceOptions:
     from udacimed_edge.source import SourceOptions
 
     labels = tuple(options["labels"].split(",")) if options["labels"] else None
-    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])  # type: ignore[arg-type]
+    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])
 
 
 def _explain(results: list[Result], console: Console) -> None:
@@ -256,7 +305,9 @@ def _explain(results: list[Result], console: Console) -> None:
         elif result.report is not None and result.report.verdict != "PASS":
             where = f"; it is in {result.artifact.parent}" if result.artifact else ""
             console.print(
-                f"{result.item}: {result.report.verdict}: {result.report.reason}{where}", markup=False, soft_wrap=True
+                f"{result.item}: {result.report.verdict}: {result.report.reason}{where}",
+                markup=False,
+                soft_wrap=True,
             )
 
 
@@ -280,5 +331,7 @@ def main() -> NoReturn:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Artifacts that were already finished are kept; nothing half-done is.", err=True)
+        click.echo(
+            "Interrupted. Artifacts that were already finished are kept; nothing half-done is.", err=True
+        )
         sys.exit(INTERRUPTED)

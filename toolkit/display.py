@@ -32,11 +32,15 @@ def stdout() -> Console:
 def result_table(results: Sequence[Result]) -> Table:
     """One row per artifact."""
     rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
-    table = Table(title="REHEARSAL on synthetic images: no evidence" if rehearsal else None, box=SIMPLE, collapse_padding=True)
-    for name in (
-        "target", "precision", "MiB", "sensitivity", "found", "specificity", "AUC", "changed", "verdict", "time"
-    ):  # fmt: skip
-        table.add_column(name, justify="left" if name in {"target", "precision", "verdict"} else "right")
+    table = Table(
+        title="REHEARSAL on synthetic images: no evidence" if rehearsal else None,
+        box=SIMPLE,
+        collapse_padding=True,
+    )
+    for words in ("target", "precision", "verdict"):
+        table.add_column(words)
+    for figures in ("MiB", "sensitivity", "found", "specificity", "AUC", "changed", "time"):
+        table.add_column(figures, justify="right")
     for result in results:
         table.add_row(*_cells(result))
     return table
@@ -47,7 +51,7 @@ def _cells(result: Result) -> list[str]:
     if report is None:
         target, _, precision = result.item.rpartition("-")
         name = [target, precision] if target else [result.item, ""]
-        return [*name, *[""] * 6, "[red]ERROR[/red]", seconds]
+        return [*name, "[red]ERROR[/red]", *[""] * 6, seconds]
     figures = [""] * 5
     if report.metrics and report.comparison:
         found = report.metrics.sensitivity
@@ -59,9 +63,9 @@ def _cells(result: Result) -> list[str]:
             f"{len(report.comparison.changed)}/{len(report.predictions.labels)}",
         ]
     colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[report.verdict]
-    size = f"{report.artifact.size_bytes / 2**20:.1f}"
     verdict = f"[{colour}]{report.verdict}[/{colour}]"
-    return [report.artifact.target, report.artifact.precision, size, *figures, verdict, seconds]
+    size = f"{report.artifact.size_bytes / 2**20:.1f}"
+    return [report.artifact.target, report.artifact.precision, verdict, size, *figures, seconds]
 
 
 def clauses_text(report: Report) -> str:

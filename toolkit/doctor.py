@@ -61,7 +61,11 @@ def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     named = environment.get(ENVIRONMENT_VARIABLE)
     cached = Path.home() / ".medmnist" / "pneumoniamnist_64.npz"
     return {
-        ENVIRONMENT_VARIABLE: "not set" if not named else named if Path(named).is_file() else f"{named} (no such file)",
+        ENVIRONMENT_VARIABLE: "not set"
+        if not named
+        else named
+        if Path(named).is_file()
+        else f"{named} (no such file)",
         "medmnist": str(cached) if cached.is_file() else "not downloaded yet",
         "synthetic": "built in, for rehearsals",
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from udacimed_edge.errors import ConversionError, EdgeError
 
@@ -68,8 +68,8 @@ def run_jobs(
                 job = waiting.pop(0)
                 pipe, process = _start(job)
                 running[pipe] = (job, process)
-            for pipe in wait(list(running)):
-                assert isinstance(pipe, Connection)  # only connections were handed to wait
+            for ready in wait(list(running)):
+                pipe = cast("Connection", ready)  # only connections were handed over
                 job, process = running[pipe]
                 finished = _receive(pipe, job, process, on_notice)
                 if finished is not None:

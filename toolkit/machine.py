@@ -29,7 +29,18 @@ TOOLS = (
 )
 """The distributions whose version can change an artifact or a figure."""
 
-_TELLING = ("sse4_2", "avx", "avx2", "f16c", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8")
+_TELLING = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "f16c",
+    "fma",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+)
 _TELLING_ARM = ("asimd", "fphp", "asimdhp", "asimddp", "i8mm", "bf16", "sve")
 
 
@@ -48,7 +59,9 @@ def processor() -> str:
 def instruction_sets() -> list[str]:
     """The instruction sets that decide how INT8 and float are computed, as Linux names them."""
     if sys.platform == "darwin":
-        flags = (_sysctl("machdep.cpu.features") + " " + _sysctl("machdep.cpu.leaf7_features")).lower().split()
+        flags = (
+            (_sysctl("machdep.cpu.features") + " " + _sysctl("machdep.cpu.leaf7_features")).lower().split()
+        )
     else:
         flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()
     return [flag for flag in (*_TELLING, *_TELLING_ARM) if flag in flags]
@@ -70,7 +83,9 @@ def _cpuinfo(key: str) -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), ""
+    )
 
 
 def _sysctl(name: str) -> str:

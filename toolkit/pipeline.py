@@ -28,7 +28,6 @@ from udacimed_edge.validation.evaluate import (
     check_source,
     data_record,
     examine,
-    open_predictor,
 )
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.metrics import highest_threshold
@@ -174,7 +173,10 @@ def convert_all(
 
 
 def _run(
-    work: dict[str, _FormatWork], function: Callable[[_FormatWork, Notify], None], logs: Path, threads: int,
+    work: dict[str, _FormatWork],
+    function: Callable[[_FormatWork, Notify], None],
+    logs: Path,
+    threads: int,
     notify: Callable[[Stage | Result], None],
 ) -> list[Result]:
     """One process per format; an item whose process died before its result gets the error as its result."""
@@ -244,9 +246,7 @@ def _threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
     return threshold, f"{rule} ({data.origin}, {split.digest[:12]})"
 
 
-def _calibration(
-    data: DataSet, items: Sequence[Item]
-) -> tuple[NDArray[np.uint8], CalibrationRecord | None]:
+def _calibration(data: DataSet, items: Sequence[Item]) -> tuple[NDArray[np.uint8], CalibrationRecord | None]:
     if not any(item.precision == "int8" and FORMATS[item.target].calibrated for item in items):
         return np.empty((0, 64, 64), np.uint8), None
     train = data.read("train")
@@ -264,15 +264,19 @@ def source_probabilities(source: SourceModel, split: Split) -> NDArray[np.float6
     pixels = torch.from_numpy(split.images[:, None].astype(np.float32))
     with torch.inference_mode():
         return np.concatenate(
-            [probability_of_pneumonia(source.module(part).numpy()) for part in pixels.split(size)]
+            [probability_of_pneumonia(source.module(part).numpy()) for part in torch.split(pixels, size)]
         )
 
 
 def _computed_scores(source: SourceModel, split: Split) -> SourceScores:
-    return SourceScores(source.name, source.digest, source_probabilities(source, split), "computed by PyTorch")
+    return SourceScores(
+        source.name, source.digest, source_probabilities(source, split), "computed by PyTorch"
+    )
 
 
-def _require_good_source(scores: SourceScores, test: Split, threshold: float, settings: PolicySettings) -> None:
+def _require_good_source(
+    scores: SourceScores, test: Split, threshold: float, settings: PolicySettings
+) -> None:
     try:
         check_source(scores, test, threshold, settings)
     except GateRefusedError as error:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 __all__ = ["weight_dtypes"]
 
-_PRECISIONS = {"float32": "fp32", "float": "fp32", "f32": "fp32", "float16": "fp16", "f16": "fp16", "i8": "int8"}
+_PRECISIONS = {
+    "float32": "fp32",
+    "float": "fp32",
+    "f32": "fp32",
+    "float16": "fp16",
+    "f16": "fp16",
+    "i8": "int8",
+}
 """How the libraries call a type, and how a precision is called here; other types keep their name."""
 
 _NOT_WEIGHTS = {"int32", "int64", "i32", "i64"}

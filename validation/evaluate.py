@@ -143,7 +143,9 @@ _RUNTIMES = {
 assert _RUNTIMES.keys() == SUFFIXES.keys()
 
 
-def examine(path: Path, examination: Examination, notify: Callable[[str], None] = lambda stage: None) -> Report:
+def examine(
+    path: Path, examination: Examination, notify: Callable[[str], None] = lambda stage: None
+) -> Report:
     """Judge one artifact from its bytes.
 
     Args:
@@ -261,7 +263,8 @@ def _bound_clears(metrics: Metrics | None, settings: PolicySettings) -> bool | N
 def _skipped(path: Path, digest: str, examination: Examination, error: UnsupportedError) -> Report:
     from udacimed_edge.runtime.coreml import read_contract
 
-    contract = read_contract(path)  # only Core ML can be unsupported here, and its contract needs no execution
+    # only a Core ML artifact can be unsupported, and its contract is read without executing it
+    contract = read_contract(path)
     return seal(_blank(path, digest, contract, examination).model_copy(update={"reason": str(error)}))
 
 

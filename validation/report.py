@@ -34,10 +34,11 @@ __all__ = [
 Verdict = Literal["PASS", "FAIL", "SKIP"]
 
 LIMITS = (
-    "Not a medical device: decision support for research, not a diagnosis and not for clinical use. MedMNIST "
-    "states that its data are not intended for clinical use.",
-    "Children aged one to five of one hospital (Kermany et al. 2018, doi 10.1016/j.cell.2018.02.010), one image "
-    "each of 64x64 pixels; no labels for age, sex, device or severity, so no subgroup was looked at.",
+    "Not a medical device: decision support for research, not a diagnosis and not for clinical use. "
+    "MedMNIST states that its data are not intended for clinical use.",
+    "Children aged one to five of one hospital (Kermany et al. 2018, doi 10.1016/j.cell.2018.02.010), "
+    "one image each of 64x64 pixels; no labels for age, sex, device or severity, so no subgroup was "
+    "looked at.",
     "Elsewhere it may fail: a ResNet trained on these data fell from AUC 0.95 to 0.54 on another hospital's "
     "images (Xin, Li and Yi 2021, doi 10.1007/s10140-021-01954-x).",
 )

@@ -80,7 +80,9 @@ def made(
     row, precision = request.param
     if row.missing():
         pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
-    return convert(row, precision, small_program, training, tmp_path_factory.mktemp(f"{row.name}-{precision}"))
+    return convert(
+        row, precision, small_program, training, tmp_path_factory.mktemp(f"{row.name}-{precision}")
+    )
 
 
 @every_artifact

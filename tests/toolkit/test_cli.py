@@ -124,7 +124,9 @@ def test_an_output_folder_that_is_a_file_is_refused(
 ) -> None:
     """An output folder that cannot be written is exit code 7 and names --out."""
     (tmp_path / "file").write_text("in the way")
-    code = call(monkeypatch, "convert", "--target", "ort", "--data", "synthetic", "--out", str(tmp_path / "file"))
+    code = call(
+        monkeypatch, "convert", "--target", "ort", "--data", "synthetic", "--out", str(tmp_path / "file")
+    )
     assert code == 7
     assert "--out" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "in the way"
@@ -138,7 +140,9 @@ def test_validating_nothing_is_bad_input(
     assert "there is no artifact at" in capsys.readouterr().err
 
 
-def test_doctor_names_every_format(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_names_every_format(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The doctor speaks of every format and of the data."""
     assert call(monkeypatch, "doctor") == 0
     said = capsys.readouterr().out
@@ -179,13 +183,17 @@ def _wait_for(process: subprocess.Popen[str], line: str) -> None:
 
 
 def _processes_of(group: int) -> list[str]:
-    found = subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False
+    )
     return found.stdout.split()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_conversion_that_is_stopped_leaves_the_earlier_result(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_conversion_that_is_stopped_leaves_the_earlier_result(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     """Ctrl-C or kill -9 in the middle leaves what was there, and no process; the next run cleans up."""
     earlier = tmp_path / "litert-int8"
     earlier.mkdir()
@@ -203,7 +211,13 @@ def test_a_conversion_that_is_stopped_leaves_the_earlier_result(number: signal.S
         time.sleep(0.2)
     assert not _processes_of(process.pid)
     assert (earlier / "model.tflite").read_bytes() == b"earlier"
-    assert subprocess.run([*COMMAND, "convert", "--target", "ort", "--data", "synthetic", "--out", str(tmp_path)], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [*COMMAND, "convert", "--target", "ort", "--data", "synthetic", "--out", str(tmp_path)],
+            check=False,
+        ).returncode
+        == 0
+    )
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "logs") == ["litert-int8", "ort-int8"]
 
 

@@ -74,7 +74,7 @@ class Contract:
         except (ValueError, TypeError, KeyError) as error:
             raise ContractError(f"its contract cannot be read: {error}") from error
         if not isinstance(contract.threshold, float) or not 0 < contract.threshold < 1:
-            raise ContractError(f"its contract names the threshold {contract.threshold!r}, not between 0 and 1")
+            raise ContractError(f"its contract names the threshold {contract.threshold!r}, not one in 0..1")
         if contract.labels != LABELS:
             raise ContractError(f"its contract names the labels {contract.labels}, not {LABELS}")
         return contract
