@@ -522,10 +522,10 @@ def _load_onnx(path: Path) -> _Network:
     tensors = [value.type.tensor_type for value in model.graph.input if value.name not in weights]
     shapes = [[d.dim_value if d.HasField("dim_value") else None for d in t.shape.dim] for t in tensors]
     channels, dynamic_batch = _channels_and_batch(shapes, path)
-    if tensors[0].elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
-        dtype = onnx.TensorProto.DataType.Name(tensors[0].elem_type)
-        raise InputError(f"{path} takes {dtype} numbers, expected FLOAT or FLOAT16")
     with _reading(path, "export it again with torch.onnx.export(model.eval(), ..., opset_version=17)"):
+        dtype = onnx.TensorProto.DataType.Name(tensors[0].elem_type)
+        if dtype not in ("FLOAT", "FLOAT16"):
+            raise InputError(f"{path} takes {dtype} numbers, expected FLOAT or FLOAT16")
         load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
         module = _onnx2torch().convert(_for_onnx2torch(model))

@@ -440,7 +440,10 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (odd_header, "is not a readable .npz file"),
     (lacking("test_images"), "has no 'test_images': a MedMNIST file has test_images and test_labels"),
     (lacking("test_labels"), "has no 'test_labels'"),
-    (of(test_images=IMAGES[:, ::2, ::2]), r"test split: images have shape \(5, 32, 32\), expected \(n, 64, 64\)"),
+    (
+        of(test_images=IMAGES[:, ::2, ::2]),
+        r"test split: images have shape \(5, 32, 32\), expected \(n, 64, 64\)",
+    ),
     (of(test_images=np.zeros((5, 28, 28), np.uint8)), r"\(5, 28, 28\).*take MedMNIST's 64-pixel file"),
     (of(test_images=np.stack([IMAGES] * 3, axis=-1)), r"images have shape \(5, 64, 64, 3\)"),
     (of(test_images=IMAGES[0]), r"images have shape \(64, 64\)"),

@@ -377,9 +377,7 @@ def test_two_staging_folders_of_one_process_are_apart(tmp_path: Path) -> None:
         assert first.is_dir()
 
 
-def test_only_what_dead_processes_left_is_removed(
-    tmp_path: Path, sleeper: subprocess.Popen[bytes]
-) -> None:
+def test_only_what_dead_processes_left_is_removed(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     """A dead process's folder goes, a living one's stays, and so does whatever is not ours."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

@@ -625,6 +625,7 @@ GRAY = (1, 1, 64, 64)
         (onnx_file(shape=(4, 1, 64, 64)), "takes only 4 images at once"),
         (onnx_file(inputs=2), "has 2 inputs"),
         (onnx_file(dtype=TensorProto.UINT8), "takes UINT8 numbers, expected FLOAT or FLOAT16"),
+        (onnx_file(dtype=116), "no name defined for value 116"),
         (onnx_file(classes=5), r"returns torch.float32 of shape \(2, 5\)"),
         (onnx_file(opset=10), "is of opset 10; 11 to 21 are supported"),
         (onnx_file(opset=22), "is of opset 22; 11 to 21 are supported"),

@@ -1,0 +1,67 @@
+"""Each example runs, on little data, as a person would start it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from udacimed_edge.card import read_card
+from udacimed_edge.data import open_data, sample_synthetic
+from udacimed_edge.source import load_source
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def little_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MedMNIST file of synthetic images: 300 to learn from, 60 to validate, 60 to test."""
+    drawn = open_data("synthetic").read("train")
+    arrays = {}
+    for start, stop, name in ((0, 300, "train"), (300, 360, "val"), (360, 420, "test")):
+        arrays[f"{name}_images"] = drawn.images[start:stop]
+        arrays[f"{name}_labels"] = drawn.labels[start:stop, None]
+    path = tmp_path_factory.mktemp("data") / "little.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def run(script: str, *arguments: str) -> str:
+    """What the script prints; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_fit_synthetic_writes_a_sampler(little_data: Path, tmp_path: Path) -> None:
+    """The fitted sampler draws images whose class means are those of the images it was fitted on."""
+    out = tmp_path / "synthetic.npz"
+    assert "MB" in run("fit_synthetic.py", "--data", str(little_data), "--out", str(out))
+    with np.load(out) as sampler:
+        images, labels = sample_synthetic(dict(sampler), 200, 200, seed=0)
+    train = open_data(str(little_data)).read("train")
+    for label in (0, 1):
+        drawn, fitted = images[labels == label].mean(0), train.images[train.labels == label].mean(0)
+        assert np.abs(drawn - fitted).mean() < 5
+
+
+@pytest.mark.slow
+def test_train_reference_writes_a_model_and_its_card(little_data: Path, tmp_path: Path) -> None:
+    """Training writes a model that loads with its card, a threshold set on validation, and test figures."""
+    out = tmp_path / "model.safetensors"
+    said = run("train_reference.py", "--data", str(little_data), "--out", str(out), "--epochs", "1")
+    assert "now the test split is opened" in said
+    card, source = read_card(out.with_suffix(".json")), load_source(out)
+    assert source.threshold == card.threshold
+    assert card.threshold_origin is not None
+    assert "before the test split was opened" in card.threshold_origin
+    assert card.test["sensitivity"]["total"] + card.test["specificity"]["total"] == 60
+    assert card.training["split sizes"]["train"] == 300
+    assert json.loads(json.dumps(card.training["recipe"]))["epochs"] == 1
+    assert out.with_suffix(".md").read_text().startswith("# Model card")
