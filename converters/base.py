@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from udacimed_edge.artifact import Precision
 from udacimed_edge.errors import ConversionError, EdgeError, InputError
 from udacimed_edge.extras import is_installed, require
+from udacimed_edge.files import output_errors
 from udacimed_edge.runtime.contract import Contract
 
 __all__ = ["Format", "run"]
@@ -68,6 +69,7 @@ def run(row: Format, program: Path, contract: Contract, calibration: NDArray[np.
     Raises:
         InputError: The format has no such precision, or calibration images are missing.
         ExtraMissingError: A library is not installed.
+        OutputError: The artifact could not be written.
         ConversionError: The libraries failed, or wrote nothing.
     """
     if contract.precision not in row.precisions:
@@ -77,7 +79,8 @@ def run(row: Format, program: Path, contract: Contract, calibration: NDArray[np.
     for module in row.to_convert:
         require(module, row.extra)
     try:
-        row.convert(program, contract, calibration, out)
+        with output_errors(out):
+            row.convert(program, contract, calibration, out)
     except EdgeError:
         raise
     except Exception as error:  # four families of libraries, each with exceptions of its own

@@ -171,7 +171,7 @@ def convert(
     from rich.console import Console
 
     from udacimed_edge.data import open_data
-    from udacimed_edge.display import progress, result_table, stdout
+    from udacimed_edge.display import basis_text, progress, result_table, stdout
     from udacimed_edge.pipeline import Plan, convert_all, plan_items
     from udacimed_edge.source import load_source
 
@@ -180,7 +180,10 @@ def convert(
     dataset = open_data(data)
     with progress(console) as notify:
         results = convert_all(load_source(model, _source_options(options)), dataset, plan, notify)
-    stdout().print(result_table(results))
+    out_console = stdout()
+    out_console.print(result_table(results))
+    for report in [result.report for result in results if result.report][:1]:
+        out_console.print(basis_text(report), highlight=False, markup=False, soft_wrap=True)
     _explain(results, console)
     _leave(results)
     passed = next(r.artifact for r in results if r.artifact)
@@ -214,7 +217,15 @@ def validate(
     from rich.console import Console
 
     from udacimed_edge.data import open_data
-    from udacimed_edge.display import changes_text, clauses_text, progress, result_table, stdout
+    from udacimed_edge.display import (
+        basis_text,
+        changes_text,
+        clauses_text,
+        figures_text,
+        progress,
+        result_table,
+        stdout,
+    )
     from udacimed_edge.pipeline import validate_all
     from udacimed_edge.source import load_source
     from udacimed_edge.validation.report import write_report
@@ -233,13 +244,9 @@ def validate(
     out.print(result_table(results))
     for result in results:
         if result.report is not None:
-            threshold = f"threshold {result.report.threshold:.4f}: {result.report.threshold_origin}"
-            text = f"{result.report.title}\n  {threshold}\n  {result.report.executor}"
-            out.print(
-                f"{text}\n{clauses_text(result.report)}\n{changes_text(result.report)}",
-                highlight=False,
-                markup=False,
-            )
+            parts = [f"{result.report.title}, executed by {result.report.executor}"]
+            parts += [show(result.report) for show in (basis_text, figures_text, clauses_text, changes_text)]
+            out.print("\n".join(parts), highlight=False, markup=False, soft_wrap=True)
             if report is not None:
                 write_report(result.report, report)
     _explain(results, console)

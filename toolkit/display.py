@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from udacimed_edge.pipeline import Result, Stage
+    from udacimed_edge.validation.metrics import Proportion
     from udacimed_edge.validation.report import Report
 
-__all__ = ["changes_text", "clauses_text", "progress", "result_table", "stdout"]
+__all__ = [
+    "basis_text",
+    "changes_text",
+    "clauses_text",
+    "figures_text",
+    "progress",
+    "result_table",
+    "stdout",
+]
 
 _TABLE_WIDTH = 100
 
@@ -66,6 +75,55 @@ def _cells(result: Result) -> list[str]:
     verdict = f"[{colour}]{report.verdict}[/{colour}]"
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
     return [report.artifact.target, report.artifact.precision, verdict, size, *figures, seconds]
+
+
+def basis_text(report: Report) -> str:
+    """What a verdict rests on, one line each: data, threshold, policy."""
+    bounds, data = report.policy.settings, report.data
+    return "\n".join(
+        (
+            f"data: {data.origin}, {data.name}, {data.split} split of {data.pneumonia} pneumonia and "
+            f"{data.normal} normal, digest {data.digest[:12]}",
+            f"threshold: {report.threshold:.4f}, {report.threshold_origin}",
+            f"policy: sensitivity >= {bounds.min_sensitivity:g}; specificity >= source - "
+            f"{bounds.max_specificity_drop:g}; AUC >= source - {bounds.max_auc_drop:g}; agreement >= "
+            f"{bounds.min_agreement:g}; finite outputs; same answer in any batch; precision as claimed",
+        )
+    )
+
+
+def figures_text(report: Report) -> str:
+    """Every figure with its 95 % intervals."""
+    metrics, comparison = report.metrics, report.comparison
+    if metrics is None or comparison is None:
+        return "  no figures: " + report.reason
+    lines = [
+        _proportion_line(name, getattr(metrics, name))
+        for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+    ]
+    clears = "reaches" if report.sensitivity_bound_clears else "does not reach"
+    required = report.policy.settings.min_sensitivity
+    return "\n".join(
+        (
+            *lines,
+            f"  AUC {metrics.auc:.4f} (source {report.source.metrics.auc:.4f})",
+            f"  the exact interval's lower end {clears} {required:g} sensitivity",
+            f"  probabilities differ from the source's by {comparison.max_probability_difference:.4f} "
+            f"at most, {comparison.mean_probability_difference:.5f} on average",
+            f"  exact McNemar test: p = {comparison.mcnemar_positives.p_value:.3g} on pneumonia, "
+            f"p = {comparison.mcnemar_negatives.p_value:.3g} on normal",
+        )
+    )
+
+
+def _proportion_line(name: str, found: Proportion) -> str:
+    if found.value is None or found.wilson is None or found.clopper_pearson is None:
+        return f"  {name}: no image to measure it on"
+    wilson, exact = found.wilson, found.clopper_pearson
+    return (
+        f"  {name} {found.value:.4f} ({found.successes}/{found.total}), 95 % interval {wilson.low:.4f} to "
+        f"{wilson.high:.4f} (Wilson), {exact.low:.4f} to {exact.high:.4f} (exact)"
+    )
 
 
 def clauses_text(report: Report) -> str:

@@ -71,10 +71,13 @@ def run_jobs(
             for ready in wait(list(running)):
                 pipe = cast("Connection", ready)  # only connections were handed over
                 job, process = running[pipe]
-                finished = _receive(pipe, job, process, on_notice)
-                if finished is not None:
-                    results[job.name] = finished
+                kind, content = _receive(pipe, job, process)
+                if kind == "notice":
+                    on_notice(job, content)
+                else:
+                    results[job.name] = content
                     del running[pipe]
+                    process.join()
     finally:
         for _, process in running.values():
             process.kill()
@@ -91,23 +94,20 @@ def _start(job: Job[Result]) -> tuple[Connection, SpawnProcess]:
     return receiver, process
 
 
-def _receive(
-    pipe: Connection, job: Job[Result], process: SpawnProcess, on_notice: Callable[[Job[Result], Any], None]
-) -> Result | EdgeError | None:
-    """Take one message; the job's result once there is one, an error where its process has died."""
+def _receive(pipe: Connection, job: Job[Result], process: SpawnProcess) -> tuple[str, Any]:
+    """One message, its kind and its content; the outcome is an error where the process has died."""
     try:
-        kind, content = pipe.recv()
+        message: tuple[str, Any] = pipe.recv()
     except (EOFError, OSError):  # OSError: it died within a message
         process.join()
-        return ConversionError(
-            f"{job.name}: the process died ({_ending(process.exitcode)})",
-            f"what it printed is in {job.log}; if memory was short, close other programs and try again",
+        message = (
+            "outcome",
+            ConversionError(
+                f"{job.name}: the process died ({_ending(process.exitcode)})",
+                f"what it printed is in {job.log}; if memory was short, close other programs and try again",
+            ),
         )
-    if kind == "notice":
-        on_notice(job, content)
-        return None
-    process.join()
-    return content  # type: ignore[no-any-return]  # sent by _work: the function's result or an EdgeError
+    return message
 
 
 def _ending(exit_code: int | None) -> str:

@@ -10,36 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from udacimed_edge import __version__, machine
+from udacimed_edge import machine
 from udacimed_edge.artifact import REPORT_NAME, Precision, locate, report_of
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import run
-from udacimed_edge.converters.calibration import calibration_digest, calibration_images
 from udacimed_edge.data import DataSet, Split
-from udacimed_edge.errors import EdgeError, GateRefusedError, InputError
+from udacimed_edge.errors import EdgeError, InputError
 from udacimed_edge.files import output_errors, path_digest, replace_directory, staging
 from udacimed_edge.jobs import Job, Notify, run_jobs
-from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
-from udacimed_edge.validation.evaluate import (
-    Examination,
-    SourceScores,
-    check_source,
-    data_record,
-    examine,
-)
+from udacimed_edge.prepare import Shared, computed_scores, share
+from udacimed_edge.validation.evaluate import Examination, SourceScores, data_record, examine
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.metrics import highest_threshold
-from udacimed_edge.validation.report import CalibrationRecord, Report, read_report, write_report
+from udacimed_edge.validation.report import Report, read_report, write_report
 
 if TYPE_CHECKING:
     from udacimed_edge.source import SourceModel
 
 __all__ = ["Item", "Plan", "Result", "Stage", "convert_all", "plan_items", "validate_all"]
-
-THRESHOLD_SENSITIVITY = 0.98
-"""What a threshold set here must reach on the validation split."""
 
 FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
 """Where below the output folder an artifact goes, by its verdict."""
@@ -94,30 +82,19 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What is made once for all formats.
-
-    Attributes:
-        program: The exported program.
-        calibration: uint8 of shape (n, 64, 64); empty where no item is int8.
-        contract: What every artifact says, target and precision still to be filled in.
-        examination: What every artifact is judged on.
-    """
-
-    program: Path
-    calibration: NDArray[np.uint8]
-    contract: Contract
-    examination: Examination
-
-
-@dataclass(frozen=True)
 class _FormatWork:
     """What the process of one format is given."""
 
     items: tuple[Item, ...]
-    shared: _Shared
+    shared: Shared
     staging: Path
     out: Path
+    threads: int
+
+    @property
+    def target(self) -> str:
+        """The format."""
+        return self.items[0].target
 
 
 def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
@@ -161,143 +138,49 @@ def convert_all(
         OutputError: The output folder cannot be written.
     """
     with staging(plan.out) as folder:
-        shared = _share(source, data, plan, folder, notify)
+        calibrated = any(item.precision == "int8" and FORMATS[item.target].calibrated for item in plan.items)
+        shared = share(
+            source, data, plan.settings, folder, calibrated, lambda stage: notify(Stage("source", stage))
+        )
         groups = [
             tuple(item for item in plan.items if item.target == target)
             for target in dict.fromkeys(item.target for item in plan.items)
         ]
-        work = {items[0].target: _FormatWork(items, shared, folder, plan.out) for items in groups}
-        results = _run(work, _convert_format, plan.out / "logs", shared.examination.threads, notify)
+        threads = max(1, machine.cores() // len(groups))
+        work = [_FormatWork(items, shared, folder, plan.out, threads) for items in groups]
+        results = _run(work, plan.out / "logs", notify)
     order = [str(item) for item in plan.items]
     return sorted(results, key=lambda result: order.index(result.item))
 
 
-def _run(
-    work: dict[str, _FormatWork],
-    function: Callable[[_FormatWork, Notify], None],
-    logs: Path,
-    threads: int,
-    notify: Callable[[Stage | Result], None],
-) -> list[Result]:
+def _run(work: Sequence[_FormatWork], logs: Path, notify: Callable[[Stage | Result], None]) -> list[Result]:
     """One process per format; an item whose process died before its result gets the error as its result."""
     with output_errors(logs):
         logs.mkdir(exist_ok=True)
-        for log in logs.glob("*.log"):
-            log.unlink()
-    results: list[Result] = []
+    results: dict[str, Result] = {}
 
     def notice(job: Job[None], content: Stage | Result) -> None:
         if isinstance(content, Result):
-            results.append(content)
+            results[content.item] = content
         notify(content)
 
-    jobs = [Job(name, function, part, logs / f"{name}.log", threads) for name, part in work.items()]
-    for job, (name, outcome) in zip(jobs, run_jobs(jobs, machine.cores(), notice).items(), strict=True):
-        for item in work[name].items:
-            if isinstance(outcome, EdgeError) and str(item) not in {r.item for r in results}:
-                notice(job, Result(str(item), error=outcome))
-        if not any(r.error for r in results if r.item in {str(item) for item in work[name].items}):
+    jobs = {
+        part.target: Job(part.target, _convert_format, part, logs / f"{part.target}.log", part.threads)
+        for part in work
+    }
+    for job in jobs.values():
+        job.log.unlink(missing_ok=True)
+    outcomes = run_jobs(jobs.values(), machine.cores(), notice)
+    for part in work:
+        job, outcome = jobs[part.target], outcomes[part.target]
+        for item in map(str, part.items):
+            if isinstance(outcome, EdgeError) and item not in results:
+                notice(job, Result(item, error=outcome))
+        if not any(results[item].error for item in map(str, part.items)):
             job.log.unlink(missing_ok=True)
     if not any(logs.iterdir()):
         logs.rmdir()
-    return results
-
-
-def _share(
-    source: SourceModel, data: DataSet, plan: Plan, folder: Path, notify: Callable[[Stage | Result], None]
-) -> _Shared:
-    threshold, origin = _threshold(source, data)
-    calibration, record = _calibration(data, plan.items)
-    notify(Stage("source", "predict"))
-    test = data.read("test")
-    scores = _computed_scores(source, test)
-    _require_good_source(scores, test, threshold, plan.settings)
-    notify(Stage("source", "export"))
-    program = _export(source, folder / "program.pt2")
-    contract = Contract(
-        target="",
-        precision="",
-        threshold=threshold,
-        threshold_origin=origin,
-        source_name=source.name,
-        source_digest=source.digest,
-        calibration_digest=record.digest if record else None,
-        toolkit_version=__version__,
-    )
-    parallel = min(machine.cores(), len({item.target for item in plan.items}))
-    examination = Examination(
-        split=test,
-        data=data_record(data, test),
-        source=scores,
-        settings=plan.settings,
-        calibration=record,
-        threads=max(1, machine.cores() // parallel),
-    )
-    return _Shared(program, calibration, contract, examination)
-
-
-def _threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
-    """The model's own threshold, or one set on the validation split."""
-    if source.threshold is not None:
-        return source.threshold, source.threshold_origin or "stated with the model"
-    split = data.read("validation")
-    threshold = highest_threshold(split.labels, source_probabilities(source, split), THRESHOLD_SENSITIVITY)
-    rule = f"highest threshold with sensitivity >= {THRESHOLD_SENSITIVITY} on the validation split"
-    return threshold, f"{rule} ({data.origin}, {split.digest[:12]})"
-
-
-def _calibration(data: DataSet, items: Sequence[Item]) -> tuple[NDArray[np.uint8], CalibrationRecord | None]:
-    if not any(item.precision == "int8" and FORMATS[item.target].calibrated for item in items):
-        return np.empty((0, 64, 64), np.uint8), None
-    train = data.read("train")
-    images = calibration_images(train)
-    return images, CalibrationRecord(
-        images=len(images), digest=calibration_digest(images), split=train.name, data_digest=data.digest
-    )
-
-
-def source_probabilities(source: SourceModel, split: Split) -> NDArray[np.float64]:
-    """What the source model answers: float64 of shape (n,), computed by PyTorch in float32."""
-    import torch
-
-    size = 64 if source.dynamic_batch else 1
-    pixels = torch.from_numpy(split.images[:, None].astype(np.float32))
-    with torch.inference_mode():
-        return np.concatenate(
-            [probability_of_pneumonia(source.module(part).numpy()) for part in torch.split(pixels, size)]
-        )
-
-
-def _computed_scores(source: SourceModel, split: Split) -> SourceScores:
-    return SourceScores(
-        source.name, source.digest, source_probabilities(source, split), "computed by PyTorch"
-    )
-
-
-def _require_good_source(
-    scores: SourceScores, test: Split, threshold: float, settings: PolicySettings
-) -> None:
-    try:
-        check_source(scores, test, threshold, settings)
-    except GateRefusedError as error:
-        raise GateRefusedError(
-            f"nothing was converted: the source model {scores.name} itself, at threshold {threshold:.4f}, "
-            f"does not satisfy the policy.\n{error.message}",
-            "train a better model, or state another threshold with --threshold",
-        ) from error
-
-
-def _export(source: SourceModel, out: Path) -> Path:
-    """The exported program that every format is made from, for any batch where the model allows it."""
-    import torch
-
-    batch = 2 if source.dynamic_batch else 1
-    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
-    example = (torch.zeros(batch, 1, 64, 64),)
-    for parameter in source.module.parameters():
-        parameter.requires_grad_(False)
-    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), out)
-    return out
+    return list(results.values())
 
 
 def _convert_format(work: _FormatWork, notify: Notify) -> None:
@@ -328,7 +211,9 @@ def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report
     artifact = folder / f"model{row.suffix}"
     notify(Stage(str(item), "convert"))
     run(row, shared.program, contract, shared.calibration, artifact)
-    examination = shared.examination if calibrated else replace(shared.examination, calibration=None)
+    examination = replace(shared.examination, threads=work.threads)
+    if not calibrated:
+        examination = replace(examination, calibration=None)
     report = examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
     write_report(report, folder / REPORT_NAME)
     final = work.out / FOLDERS[report.verdict] / str(item)
@@ -399,4 +284,4 @@ def _scores(
         origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"
         probabilities = np.array(earlier.predictions.source, dtype=np.float64)
         return SourceScores(earlier.source.name, earlier.source.digest, probabilities, origin)
-    return _computed_scores(load_model(), test)
+    return computed_scores(load_model(), test)

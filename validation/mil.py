@@ -58,7 +58,7 @@ def open_artifact(path: Path) -> Predictor:
         f"MIL executor (torch {torch.__version__.split('+')[0]}, float32 arithmetic on the stored weights, "
         "rounded to float16 where the program stores float16; Core ML itself was not executed)"
     )
-    return Predictor(contract=contract, predict=predict, batch=None, executor=executor)
+    return Predictor(contract=contract, predict=predict, batch=1, executor=executor)
 
 
 def weight_dtypes(path: Path) -> dict[str, int]:

@@ -141,8 +141,8 @@ class Report(Record):
     """One artifact, one data set, one verdict.
 
     Attributes:
-        schema_version: The version of this form.
         title: Begins with REHEARSAL where the data are synthetic.
+        schema_version: The version of this form.
         verdict: PASS only where every clause was evaluated and held; SKIP where nothing was executed.
         reason: Why it is not PASS; empty otherwise.
         rehearsal: True where no patient is in the data: then it is no evidence.
@@ -157,8 +157,8 @@ class Report(Record):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal[1] = 1
     title: str
+    schema_version: Literal[1] = 1
     verdict: Verdict
     reason: str
     rehearsal: bool
@@ -188,12 +188,13 @@ def seal(report: Report) -> Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a sealed report as JSON, whole or not at all.
+    """Write a sealed report as JSON, its title in the first line, whole or not at all.
 
     Raises:
         OutputError: It cannot be written.
     """
-    write_atomic(path, (report.model_dump_json(indent=1) + "\n").encode())
+    text = report.model_dump_json(indent=1).replace("{\n ", "{", 1)
+    write_atomic(path, f"{text}\n".encode())
 
 
 def read_report(path: Path) -> Report:

@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_the_old_file(
     file = tmp_path / "report.json"
     file.write_bytes(b"old")
     moment(monkeypatch)
-    with pytest.raises(OutputError, match="disk is full.*--out") as caught:
+    with pytest.raises(OutputError, match=r"disk is full.*--out") as caught:
         write_atomic(file, b"new")
     assert str(file) in caught.value.message
     assert file.read_bytes() == b"old"
@@ -281,7 +281,7 @@ def test_a_file_in_place_of_a_folder_is_named(
     place = tmp_path / "place"
     place.mkdir()
     (place / "file").write_bytes(b"kept")
-    with pytest.raises(OutputError, match="a file stands where a folder is needed.*--out"):
+    with pytest.raises(OutputError, match=r"a file stands where a folder is needed.*--out"):
         write(place / below)
     assert (place / "file").read_bytes() == b"kept"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from udacimed_edge import pipeline
+from udacimed_edge import prepare
 from udacimed_edge.data import DataSet, open_data
 from udacimed_edge.errors import ConversionError, GateRefusedError, InputError
 from udacimed_edge.pipeline import Item, Plan, Result, convert_all, plan_items, validate_all
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 LENIENT = PolicySettings(min_sensitivity=0, max_specificity_drop=1, max_auc_drop=1, min_agreement=0)
 FP32 = (Item("ort", "fp32"),)
-STANDARD = """ort-int8 ort-fp32 coreml-fp16 coreml-int8
-    litert-int8 litert-fp32 openvino-int8 openvino-fp32""".split()
+STANDARD = ["ort-int8", "ort-fp32", "coreml-fp16", "coreml-int8"]
+STANDARD += ["litert-int8", "litert-fp32", "openvino-int8", "openvino-fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,11 @@ def test_a_passing_artifact_lies_with_its_report(converted: Result) -> None:
 
 
 def test_a_synthetic_report_is_a_rehearsal(converted: Result) -> None:
-    """A report on synthetic images says so in its title, its origin and its own field."""
+    """A report on synthetic images says so in its first line, its title, its origin and its own field."""
     assert converted.report is not None
+    assert converted.artifact is not None
+    written = converted.artifact.with_name("report.json").read_text()
+    assert written.splitlines()[0].startswith('{"title": "REHEARSAL')
     assert converted.report.title.startswith("REHEARSAL")
     assert converted.report.rehearsal
     assert converted.report.data.origin == "synthetic"
@@ -199,9 +202,9 @@ def test_a_source_that_fails_the_policy_converts_nothing(
 
 def test_a_missing_threshold_is_set_on_validation(source: SourceModel, data: DataSet) -> None:
     """A model without a threshold gets the highest one that finds 98 % on the validation split."""
-    threshold, origin = pipeline._threshold(replace(source, threshold=None), data)
+    threshold, origin = prepare.set_threshold(replace(source, threshold=None), data)
     validation = data.read("validation")
-    scores = pipeline.source_probabilities(source, validation)[validation.labels == 1]
+    scores = prepare.source_probabilities(source, validation)[validation.labels == 1]
     assert (scores >= threshold).mean() >= 0.98
     assert (scores > scores[scores >= threshold].min()).mean() < 0.98
     assert "validation split" in origin

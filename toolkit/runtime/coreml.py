@@ -89,8 +89,12 @@ def read_contract(path: Path) -> Contract:
         raise ContractError(f"{path}: {error}") from error
 
 
-def open_artifact(path: Path) -> Predictor:
+def open_artifact(path: Path, threads: int = 0) -> Predictor:
     """Open a Core ML package with Core ML.
+
+    Args:
+        path: The `.mlpackage` folder.
+        threads: Not used: Core ML itself decides which processors compute.
 
     Raises:
         ContractError: The package cannot be read or carries no contract.

@@ -1,0 +1,159 @@
+"""What all formats share, made once: threshold, source scores, calibration images, exported program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udacimed_edge import __version__
+from udacimed_edge.converters.calibration import calibration_digest, calibration_images
+from udacimed_edge.data import DataSet, Split
+from udacimed_edge.errors import GateRefusedError
+from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
+from udacimed_edge.validation.evaluate import Examination, SourceScores, check_source, data_record
+from udacimed_edge.validation.gate import PolicySettings
+from udacimed_edge.validation.metrics import highest_threshold
+from udacimed_edge.validation.report import CalibrationRecord
+
+if TYPE_CHECKING:
+    from udacimed_edge.source import SourceModel
+
+__all__ = ["Shared", "computed_scores", "set_threshold", "share", "source_probabilities"]
+
+THRESHOLD_SENSITIVITY = 0.98
+"""What a threshold set here must reach on the validation split."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What is made once for all formats.
+
+    Attributes:
+        program: The exported program.
+        calibration: uint8 of shape (n, 64, 64); empty where no item is int8.
+        contract: What every artifact says, target and precision still to be filled in.
+        examination: What every artifact is judged on.
+    """
+
+    program: Path
+    calibration: NDArray[np.uint8]
+    contract: Contract
+    examination: Examination
+
+
+def share(
+    source: SourceModel,
+    data: DataSet,
+    settings: PolicySettings,
+    folder: Path,
+    calibrated: bool,
+    notify: Callable[[str], None],
+) -> Shared:
+    """Make it.
+
+    Args:
+        source: The model.
+        data: Training images calibrate, validation images set a missing threshold, test images judge.
+        settings: The policy's bounds, which the source model must satisfy itself.
+        folder: Where the exported program goes.
+        calibrated: Whether any format calibrates INT8.
+        notify: Told of each stage.
+
+    Raises:
+        InputError: A split of the data is unusable.
+        GateRefusedError: The source model itself does not satisfy the policy.
+    """
+    threshold, origin = set_threshold(source, data)
+    calibration, record = _calibration(data) if calibrated else (np.empty((0, 64, 64), np.uint8), None)
+    notify("predict")
+    test = data.read("test")
+    scores = computed_scores(source, test)
+    _require_good_source(scores, test, threshold, settings)
+    notify("export")
+    program = _export(source, folder / "program.pt2")
+    contract = Contract(
+        target="",
+        precision="",
+        threshold=threshold,
+        threshold_origin=origin,
+        source_name=source.name,
+        source_digest=source.digest,
+        calibration_digest=record.digest if record else None,
+        toolkit_version=__version__,
+    )
+    examination = Examination(
+        split=test,
+        data=data_record(data, test),
+        source=scores,
+        settings=settings,
+        calibration=record,
+    )
+    return Shared(program, calibration, contract, examination)
+
+
+def set_threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
+    """The model's own threshold, or one set on the validation split."""
+    if source.threshold is not None:
+        return source.threshold, source.threshold_origin or "stated with the model"
+    split = data.read("validation")
+    threshold = highest_threshold(split.labels, source_probabilities(source, split), THRESHOLD_SENSITIVITY)
+    rule = f"highest threshold with sensitivity >= {THRESHOLD_SENSITIVITY} on the validation split"
+    return threshold, f"{rule} ({data.origin}, {split.digest[:12]})"
+
+
+def _calibration(data: DataSet) -> tuple[NDArray[np.uint8], CalibrationRecord]:
+    train = data.read("train")
+    images = calibration_images(train)
+    return images, CalibrationRecord(
+        images=len(images), digest=calibration_digest(images), split=train.name, data_digest=data.digest
+    )
+
+
+def source_probabilities(source: SourceModel, split: Split) -> NDArray[np.float64]:
+    """What the source model answers: float64 of shape (n,), computed by PyTorch in float32."""
+    import torch
+
+    size = 64 if source.dynamic_batch else 1
+    pixels = torch.from_numpy(split.images[:, None].astype(np.float32))
+    with torch.inference_mode():
+        return np.concatenate(
+            [probability_of_pneumonia(source.module(part).numpy()) for part in torch.split(pixels, size)]
+        )
+
+
+def computed_scores(source: SourceModel, split: Split) -> SourceScores:
+    """The source model's answers for a split, computed now."""
+    return SourceScores(
+        source.name, source.digest, source_probabilities(source, split), "computed by PyTorch"
+    )
+
+
+def _require_good_source(
+    scores: SourceScores, test: Split, threshold: float, settings: PolicySettings
+) -> None:
+    try:
+        check_source(scores, test, threshold, settings)
+    except GateRefusedError as error:
+        raise GateRefusedError(
+            f"nothing was converted: the source model {scores.name} itself, at threshold {threshold:.4f}, "
+            f"does not satisfy the policy.\n{error.message}",
+            "train a better model, or state another threshold with --threshold",
+        ) from error
+
+
+def _export(source: SourceModel, out: Path) -> Path:
+    """The exported program that every format is made from, for any batch where the model allows it."""
+    import torch
+
+    batch = 2 if source.dynamic_batch else 1
+    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
+    example = (torch.zeros(batch, 1, 64, 64),)
+    for parameter in source.module.parameters():
+        parameter.requires_grad_(False)
+    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), out)
+    return out
