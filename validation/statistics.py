@@ -103,7 +103,7 @@ def _upper_end(b: int, c: int, n: int) -> float:
 
 def _rejects(d: float, b: int, c: int, n: int) -> bool:
     linear = -b - c + (2 * n - b + c) * d
-    root = math.sqrt(linear**2 + 8 * n * c * d * (1 - d))
+    root = math.sqrt(max(0.0, linear**2 + 8 * n * c * d * (1 - d)))
     q = (root - linear) / (4 * n)
     return (b - c - n * d) ** 2 > _Z**2 * n * max(0.0, 2 * q + d * (1 - d))
 

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from udacimed_edge.converters.coreml import convert
+from udacimed_edge.data import open_data
 from udacimed_edge.runtime import coreml as runtime
 from udacimed_edge.runtime.contract import KEY, Contract, ContractError, probability_of_pneumonia
 from udacimed_edge.validation.mil import open_artifact, weight_dtypes
@@ -38,8 +39,7 @@ CONTRACT = Contract(
     output="a label and the probability of each",
 )
 NO_IMAGES = np.empty((0, 64, 64), dtype=np.uint8)
-IMAGES = np.random.default_rng(0).integers(0, 256, (16, 64, 64), dtype=np.uint8)
-IMAGES[0], IMAGES[1] = 0, 255
+IMAGES = open_data("synthetic").read("test").images[:32]
 
 
 def converted(program: Path, precision: str, folder: Path) -> Path:

@@ -19,7 +19,9 @@ def test_the_cores_are_those_this_process_may_use() -> None:
     assert 1 <= machine.cores() <= (os.cpu_count() or 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores"
+)
 def test_a_process_bound_to_one_core_has_one() -> None:
     """Cores that were taken from the process are not counted."""
     allowed = os.sched_getaffinity(0)

@@ -1,0 +1,94 @@
+"""What a terminal shows is what the report holds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from udacimed_edge.data import Split
+from udacimed_edge.display import basis_text, changes_text, clauses_text, figures_text, progress, result_table
+from udacimed_edge.errors import ConversionError
+from udacimed_edge.pipeline import Result, Stage
+from udacimed_edge.runtime.contract import Contract, Predictor
+from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.evaluate import Examination, SourceScores, examine
+from udacimed_edge.validation.gate import PolicySettings
+from udacimed_edge.validation.report import DataRecord, Report
+
+LABELS = np.array([0, 1] * 20, dtype=np.uint8)
+SOURCE = np.where(LABELS == 1, 0.9, 0.1)
+ARTIFACT = np.where(np.arange(40) == 3, 0.4567, SOURCE)
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """A rehearsal's report on an artifact that misses one of 20."""
+    path = tmp_path / "model.ort"
+    path.write_bytes(b"artifact")
+    predictor = Predictor(
+        Contract("ort", "fp32", 0.5, "a rule", "source", "4" * 64, None, "0"),
+        lambda images: ARTIFACT[images[:, 0, 0]],
+        None,
+        "made up 1.0",
+    )
+    monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
+    monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"fp32": 10})
+    images = np.zeros((40, 64, 64), np.uint8)
+    images[:, 0, 0] = np.arange(40)
+    split = Split("test", "synthetic", images, LABELS)
+    data = DataRecord(
+        origin="synthetic",
+        name="x",
+        file_digest="5" * 64,
+        split="test",
+        digest=split.digest,
+        pneumonia=20,
+        normal=20,
+    )
+    return examine(
+        path, Examination(split, data, SourceScores("source", "4" * 64, SOURCE, ""), PolicySettings())
+    )
+
+
+def shown(*results: Result) -> str:
+    """The table as it is printed."""
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(result_table(results))
+    return stream.getvalue()
+
+
+def test_the_table_shows_the_report_s_figures(report: Report) -> None:
+    """A row has target, precision, verdict and figures; a rehearsal says so above it."""
+    text = shown(Result("ort-fp32", report=report, seconds=2.04))
+    row = next(line for line in text.splitlines() if "ort" in line).split()
+    assert row == ["ort", "fp32", "FAIL", "0.0", "0.9500", "19/20", "1.0000", "1.0000", "1/40", "2.0", "s"]
+    assert "REHEARSAL" in text.splitlines()[0]
+
+
+def test_the_table_shows_what_has_no_report() -> None:
+    """An item that could not be made is a row too."""
+    row = next(x for x in shown(Result("ort-int8", error=ConversionError("no"))).splitlines() if "ort" in x)
+    assert row.split() == ["ort", "int8", "ERROR", "0.0", "s"]
+
+
+def test_the_texts_tell_the_whole_verdict(report: Report) -> None:
+    """Basis, figures, clauses and changed decisions are those of the report."""
+    assert "threshold: 0.5000, a rule" in basis_text(report)
+    assert "sensitivity >= 0.98; specificity >= source - 0.03" in basis_text(report)
+    assert "sensitivity 0.9500 (19/20), 95 % interval 0.7639 to 0.9911 (Wilson)" in figures_text(report)
+    assert "does not reach 0.98" in figures_text(report)
+    assert "BROKEN sensitivity: 0.9500, 1 missed" in clauses_text(report)
+    assert changes_text(report) == "  image 3 (pneumonia): pneumonia -> normal, probability 0.9000 -> 0.4567"
+
+
+def test_progress_is_one_line_a_stage_in_a_pipe() -> None:
+    """Without a terminal each stage and each verdict is a plain line."""
+    stream = io.StringIO()
+    with progress(Console(file=stream, width=80)) as notify:
+        notify(Stage("ort-int8", "convert"))
+        notify(Result("ort-int8", error=ConversionError("no"), seconds=1))
+    assert stream.getvalue().split("\n")[:2] == ["ort-int8: convert", "ort-int8: ERROR (1.0 s)"]
