@@ -36,6 +36,8 @@ def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], o
         model = _ml_program(_classifier(program), contract)
         _describe(model, contract)
         model.save(str(out))
+    # A debugging map for ExecuTorch, which the package's manifest does not name
+    (out / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
     for file in out.rglob("*"):  # coremltools leaves the model readable by its owner alone
         file.chmod(0o755 if file.is_dir() else 0o644)
 
@@ -88,7 +90,7 @@ def _pipeline(precision: str) -> Any:
     pipeline.remove_passes({"common::fuse_elementwise_to_batchnorm"})
     if precision == "int8":
         # As the last pass: `linear_quantize_weights` on a finished model would run the one above again.
-        # By default small weights are left in float16; an int8 artifact has none.
+        # By default weights below 2,048 elements stay float16; coremltools keeps those below 10 anyway.
         weights = optimize.OpLinearQuantizerConfig(
             mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=0
         )

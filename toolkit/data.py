@@ -171,12 +171,12 @@ def _npz_split(path: Path, origin: Origin, name: SplitName) -> Split:
     where = f"{path}, {key} split"
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = [f"{key}_images", f"{key}_labels"]
+            pictures, classes = parts = f"{key}_images", f"{key}_labels"
             for part in parts:
                 if f"{part}.npy" not in archive.namelist():
                     raise InputError(f"{path} has no '{part}': a MedMNIST file has {' and '.join(parts)}")
-            _require_form(*(_header(archive, part) for part in parts), where)
-            images, labels = (_array(archive, part) for part in parts)
+            _require_form(_header(archive, pictures), _header(archive, classes), where)
+            images, labels = _array(archive, pictures), _array(archive, classes)
     except EdgeError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file

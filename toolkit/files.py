@@ -66,7 +66,7 @@ def files_of(path: Path) -> list[Path]:
     An OpenVINO `.xml` stands for itself and the `.bin` of the same name, which holds its weights.
     """
     if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.is_file())
+        return sorted((p for p in path.rglob("*") if p.is_file()), key=Path.as_posix)
     weights = path.with_suffix(".bin")
     return [weights, path] if path.suffix == ".xml" and weights.exists() else [path]
 
@@ -170,8 +170,12 @@ def replace_directory(staged: Path, final: Path) -> None:
             shutil.rmtree(staged, ignore_errors=True)
         else:  # no atomic exchange on this system: the old folder is moved aside first
             with tempfile.TemporaryDirectory(dir=final.parent, prefix=_STAGING) as aside:
-                final.rename(Path(aside) / "old")
-                staged.rename(final)
+                old = final.rename(Path(aside) / "old")
+                try:
+                    staged.rename(final)
+                except OSError:
+                    old.rename(final)
+                    raise
 
 
 def _exchange(a: Path, b: Path) -> bool:

@@ -43,7 +43,17 @@ from udacimed_edge.validation.report import (
     seal,
 )
 
-__all__ = ["Examination", "SourceScores", "check_source", "examine", "open_predictor"]
+__all__ = [
+    "Examination",
+    "Execution",
+    "SourceScores",
+    "check_source",
+    "data_record",
+    "examine",
+    "judge",
+    "open_predictor",
+    "require_same_source",
+]
 
 BATCH = 64
 """Images in one call, where a format takes more than one."""
@@ -161,16 +171,21 @@ def examine(
     notify("audit")
     try:
         predictor = open_predictor(path, examination.threads)
-        _require_same_source(path, predictor.contract, examination.source)
+        require_same_source(path, predictor.contract, examination.source)
         notify("predict")
         runs = _runs(predictor, examination.split.images)
     except UnsupportedError as error:
         return _skipped(path, digest, examination, error)
     notify("judge")
-    return _judged(path, digest, predictor, runs, examination)
+    return judge(path, digest, Execution(predictor.contract, predictor.executor, runs), examination)
 
 
-def _require_same_source(path: Path, contract: Contract, source: SourceScores) -> None:
+def require_same_source(path: Path, contract: Contract, source: SourceScores) -> None:
+    """Refuse an artifact of another model than the one whose answers it would be compared with.
+
+    Raises:
+        InputError: It was made from another model.
+    """
     if contract.source_digest != source.digest:
         raise InputError(
             f"{path} was made from the model {contract.source_name} ({contract.source_digest[:12]}), "
@@ -190,8 +205,23 @@ def _runs(predictor: Predictor, images: NDArray[np.uint8]) -> list[NDArray[np.fl
 
 
 @dataclass(frozen=True)
+class Execution:
+    """What an artifact answered, here or elsewhere.
+
+    Attributes:
+        contract: What the artifact says about itself.
+        executor: What computed, with its version.
+        runs: The whole split once or more, each float64 of shape (n,), 0..1 or not finite; the first is judged.
+    """
+
+    contract: Contract
+    executor: str
+    runs: list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
 class _Findings:
-    """What the runs showed; None where an output was not finite."""
+    """What the runs showed; None where an output was not finite, invariance also after a single run."""
 
     metrics: Metrics | None = None
     comparison: Comparison | None = None
@@ -205,14 +235,20 @@ def _find(runs: list[NDArray[np.float64]], threshold: float, examination: Examin
     return _Findings(
         compute_metrics(labels, runs[0], threshold),
         compare(labels, examination.source.probabilities, runs[0], threshold),
-        invariance(runs, threshold),
+        invariance(runs, threshold) if len(runs) > 1 else None,
     )
 
 
-def _judged(
-    path: Path, digest: str, predictor: Predictor, runs: list[NDArray[np.float64]], examination: Examination
-) -> Report:
-    contract = predictor.contract
+def judge(path: Path, digest: str, execution: Execution, examination: Examination) -> Report:
+    """Ask the policy about what an artifact answered.
+
+    Args:
+        path: The artifact; its weights are audited.
+        digest: Of the artifact, taken before it was executed.
+        execution: What it answered.
+        examination: What it is judged on.
+    """
+    contract, runs = execution.contract, execution.runs
     dtypes = weight_dtypes(path)
     found = _find(runs, contract.threshold, examination)
     labels, source = examination.split.labels, examination.source.probabilities
@@ -234,7 +270,7 @@ def _judged(
             update={
                 "verdict": "FAIL" if failed else "PASS",
                 "reason": "; ".join(failed),
-                "executor": predictor.executor,
+                "executor": execution.executor,
                 "artifact": report.artifact.model_copy(update={"weight_dtypes": dtypes}),
                 "metrics": found.metrics,
                 "sensitivity_bound_clears": _bound_clears(found.metrics, examination.settings),

@@ -308,7 +308,7 @@ def invariance(runs: Sequence[NDArray[np.float64]], threshold: float) -> Invaria
     called = scores >= _checked_threshold(threshold)
     return Invariance(
         max_difference=float(np.ptp(scores, axis=0).max()),
-        flips=_count(called.any(axis=0) & ~called.all(axis=0)),
+        flips=_count(np.asarray(called.any(axis=0) & ~called.all(axis=0))),
     )
 
 

@@ -81,14 +81,14 @@ def packages(small_program: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.mark.parametrize(
     ("precision", "tolerance"),
-    [("fp32", 1e-6), ("fp16", 5e-3), ("int8", 2e-2)],  # measured: TODO
+    [("fp32", 1e-6), ("fp16", 5e-3), ("int8", 1e-2)],  # measured: 2e-7, 1.6e-3, 3.1e-3
 )
 def test_a_package_answers_as_pytorch_does(
     packages: dict[str, Path], small_answers: Answers, precision: str, tolerance: float
 ) -> None:
     """A package, read back from disk, gives PyTorch's probabilities for raw pixels."""
     answers, expected = open_artifact(packages[precision]).predict(IMAGES), small_answers(IMAGES)
-    print(precision, abs(answers - expected).max(), np.ptp(expected))
+    assert np.ptp(expected) > 0.5
     np.testing.assert_allclose(answers, expected, atol=tolerance, rtol=0)
 
 
@@ -171,19 +171,20 @@ def test_three_channels_and_swapped_labels_convert(
             self.shift = torch.nn.Buffer(torch.tensor(shift).reshape(1, 3, 1, 1))
             self.scale = torch.nn.Buffer(torch.full((1, 3, 1, 1), 1 / 127.5))
             self.order = torch.nn.Buffer(torch.tensor([1, 0]))
-            layers = [torch.nn.Conv2d(3, 4, 9, 4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)]
-            self.network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(4, 2))
+            layers = [torch.nn.Conv2d(3, 8, 9, 4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)]
+            self.network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(8, 2))
 
         def forward(self, x: Any) -> Any:
             return self.network(x * self.scale + self.shift).index_select(1, self.order)
 
     torch.manual_seed(0)
     network = Swapped().requires_grad_(False)
+    network.network[-1].bias += torch.tensor([1.0, 0.0])
     package = converted(exported(network, tmp_path), precision, tmp_path)
     expected = probability_of_pneumonia(network(torch.from_numpy(IMAGES[:, None].astype(np.float32))).numpy())
-    assert abs(expected - 0.5).min() > 0.01  # the labels' order shows
+    assert expected.min() > 0.6  # the labels' order shows
     np.testing.assert_allclose(open_artifact(package).predict(IMAGES), expected, atol=3e-3, rtol=0)
-    assert weight_dtypes(package) == {precision: 3 * 4 * 81 + 4 * 2}
+    assert weight_dtypes(package) == {precision: 3 * 8 * 81 + 8 * 2}
 
 
 @pytest.mark.slow
@@ -207,7 +208,10 @@ def test_converting_is_quiet(small_program: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 1e-2), ("int8", 5e-2)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("fp32", 1e-5), ("fp16", 1e-2), ("int8", 6e-2)],  # measured: 2.5e-6, 3.9e-3, 2.9e-2
+)
 def test_resnet18_answers_as_pytorch_does(tmp_path: Path, precision: str, tolerance: float) -> None:
     """The whole ResNet-18, with random weights, answers as PyTorch does."""
     from udacimed_edge.source import build_resnet18
@@ -224,7 +228,6 @@ def test_resnet18_answers_as_pytorch_does(tmp_path: Path, precision: str, tolera
     assert np.ptp(expected) > 0.5
     package = converted(exported(network, tmp_path), precision, tmp_path)
     answers = open_artifact(package).predict(IMAGES)
-    print(precision, abs(answers - expected).max())
     np.testing.assert_allclose(answers, expected, atol=tolerance, rtol=0)
     assert weight_dtypes(package) == {precision: 11161664}
 

@@ -113,7 +113,7 @@ def test_a_package_gives_the_answers_computed_by_hand(package: Path) -> None:
     expected = patches_by_numpy(IMAGES)
     assert answers.dtype == np.float64
     assert np.ptp(expected) > 0.005
-    np.testing.assert_allclose(answers, expected, atol=1e-6, rtol=0)  # measured: 6e-8
+    np.testing.assert_allclose(answers, expected, atol=1e-6, rtol=0)  # measured: 5e-8
 
 
 def test_an_image_is_answered_alike_alone_and_in_company(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_float16_weights_are_used_as_float16_holds_them(tmp_path: Path) -> None:
     answers = open_artifact(saved(model_of(patches, precision="FLOAT16"), tmp_path)).predict(IMAGES)
     expected = patches_by_numpy(IMAGES, half(KERNEL), half(HEAD))
     difference = abs(answers - expected).max()
-    assert 0 < difference < 2e-3  # measured: 2e-4
+    assert 0 < difference < 2e-3  # measured: 3e-4
 
 
 def test_a_value_beyond_float16_is_not_hidden_by_float32_arithmetic(tmp_path: Path) -> None:
@@ -196,31 +196,40 @@ def test_int8_weights_are_dequantised_by_their_own_scales(tmp_path: Path) -> Non
     assert weight_dtypes(path) == {"int8": KERNEL.size + HEAD.size}
 
 
+def other_compressions() -> dict[str, tuple[Any, Any, Any]]:
+    """Ways to compress weights which our converter does not use: function, configuration, target."""
+    optimize, target = ct.optimize.coreml, ct.target
+    unsigned = optimize.OpLinearQuantizerConfig(mode="linear", dtype="uint8", weight_threshold=0)
+    signed = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", weight_threshold=0)
+    palette = optimize.OpPalettizerConfig(mode="uniform", nbits=8, weight_threshold=0)
+    return {
+        "constexpr_affine_dequantize": (optimize.linear_quantize_weights, unsigned, target.iOS16),
+        "constexpr_blockwise_shift_scale": (optimize.linear_quantize_weights, signed, target.iOS18),
+        "constexpr_lut_to_dense": (optimize.palettize_weights, palette, target.iOS16),
+    }
+
+
 @pytest.mark.parametrize(
     ("operation", "stored"),
-    [("constexpr_blockwise_shift_scale", "int8"), ("constexpr_lut_to_dense", "uint8")],
+    [
+        ("constexpr_affine_dequantize", "uint8"),
+        ("constexpr_blockwise_shift_scale", "int8"),
+        ("constexpr_lut_to_dense", "uint8"),
+    ],
 )
 def test_other_compressed_weights_are_executed(tmp_path: Path, operation: str, stored: str) -> None:
-    """Block scales (iOS 18) and palettes of 256 values stay close to the weights they were made from."""
-    optimize = ct.optimize.coreml
-    if operation == "constexpr_lut_to_dense":
-        compress, target = optimize.palettize_weights, ct.target.iOS16
-        config = optimize.OpPalettizerConfig(mode="uniform", nbits=8, weight_threshold=0)
-    else:
-        compress, target = optimize.linear_quantize_weights, ct.target.iOS18
-        config = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
+    """Weights with a zero point, block scales or a palette stay close to those they were made from."""
+    compress, config, target = other_compressions()[operation]
     with quiet():
-        model = compress(
-            model_of(patches, target=target), optimize.OptimizationConfig(op_type_configs={"conv": config})
-        )
+        configs = ct.optimize.coreml.OptimizationConfig(op_type_configs={"conv": config})
+        model = compress(model_of(patches, target=target), configs)
     path = saved(model, tmp_path)
     (function,) = model.get_spec().mlProgram.functions.values()
     (block,) = function.block_specializations.values()
     assert operation in {op.type for op in block.operations}
     assert weight_dtypes(path) == {stored: KERNEL.size, "fp32": HEAD.size}
-    np.testing.assert_allclose(
-        open_artifact(path).predict(IMAGES), patches_by_numpy(IMAGES), atol=5e-3, rtol=0
-    )
+    answers, expected = open_artifact(path).predict(IMAGES), patches_by_numpy(IMAGES)
+    np.testing.assert_allclose(answers, expected, atol=2e-3, rtol=0)
 
 
 def test_float_weights_are_counted_once_and_by_type(package: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Contract:
         try:
             fields: dict[str, Any] = json.loads(text)
             contract = cls(**{**fields, "labels": tuple(fields["labels"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ContractError(f"its contract cannot be read: {error}") from error
         if not isinstance(contract.threshold, float) or not 0 < contract.threshold < 1:
             raise ContractError(f"its contract names the threshold {contract.threshold!r}, not one in 0..1")
