@@ -26,9 +26,9 @@ FOLDERS = {
 ORDER = (
     {"errors", "files", "runtime"},
     {"artifact", "extras", "machine", "jobs"},
-    {"source", "card", "data"},
+    {"card", "data", "network", "load_pt2", "load_onnx", "source"},
     {"converters", "targets", "validation"},
-    {"prepare", "pipeline", "doctor", "display"},
+    {"prepare", "pipeline", "doctor", "display", "reporting"},
     {"cli"},
     {"__main__"},
 )

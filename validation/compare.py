@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.errors import InputError
-from udacimed_edge.validation.content import Table, names, paired_cells, value_text
+from udacimed_edge.validation.content import Table, clause_rows, names, paired_cells, value_text
 from udacimed_edge.validation.gate import (
     ClauseResult,
     Evidence,
@@ -100,11 +100,13 @@ def compare_reports(before: Report, after: Report) -> Change:
     require_same((before, after), called)
     if before.threshold != after.threshold:
         raise InputError(
-            f"{called[0]} and {called[1]} have different thresholds: {before.threshold:.6f} and {after.threshold:.6f}",
+            f"{called[0]} and {called[1]} have different thresholds: {before.threshold:.6f} "
+            f"and {after.threshold:.6f}",
             "convert both from a model with the same threshold, or state it with --threshold",
         )
     scores = [_answers(report, name) for report, name in zip((before, after), called, strict=True)]
-    comparison = compare(np.array(before.predictions.labels, np.uint8), scores[0], scores[1], before.threshold)
+    labels = np.array(before.predictions.labels, np.uint8)
+    comparison = compare(labels, scores[0], scores[1], before.threshold)
     evidence = Evidence(artifact=after.metrics, non_finite=0, source=before.metrics, comparison=comparison)
     return Change(
         before=before,
@@ -188,10 +190,11 @@ def _people(change: Change) -> str:
         ("Without, called normal before and ill now", change.new_alarms),
         ("Without, called ill before and normal now", change.alarms_gone),
     )
-    return "\n".join(
-        f"- {who}: {len(index)}{' (image ' if index else ''}{', '.join(map(str, index))}{')' if index else ''}"
-        for who, index in said
-    )
+    return "\n".join(f"- {who}: {len(index)}{_listed(index)}" for who, index in said)
+
+
+def _listed(index: tuple[int, ...]) -> str:
+    return f" (by index: {', '.join(map(str, index))})" if index else ""
 
 
 def _paired(change: Change) -> Table:
@@ -206,8 +209,7 @@ def _paired(change: Change) -> Table:
 
 
 def _clauses(change: Change) -> Table:
-    rows = tuple((c.name, "✓ held" if c.passed else "✗ broken", c.measured, c.requirement) for c in change.clauses)
-    return Table("bounds", "Bounds", ("Clause", "Result", "Measured", "Required"), rows)
+    return replace(clause_rows(change.clauses), key="bounds", caption="Bounds")
 
 
 def _differences(change: Change, first: str, second: str) -> Table:
@@ -225,4 +227,5 @@ def _differences(change: Change, first: str, second: str) -> Table:
     tools = dict.fromkeys([*change.before.environment.tools, *change.after.environment.tools])
     rows += [(tool, *(r.environment.tools.get(tool, "none") for r in both)) for tool in tools]
     different = tuple(row for row in rows if row[1] != row[2])
-    return Table("differences", "What the artifacts and their judgements differ in", ("", first, second), different)
+    caption = "What the artifacts and their judgements differ in"
+    return Table("differences", caption, ("", first, second), different)

@@ -211,7 +211,8 @@ class Execution:
     Attributes:
         contract: What the artifact says about itself.
         executor: What computed, with its version.
-        runs: The whole split once or more, each float64 of shape (n,), 0..1 or not finite; the first is judged.
+        runs: The whole split once or more, each float64 of shape (n,), 0..1 or not finite; the first is
+            judged.
     """
 
     contract: Contract

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from udacimed_edge.errors import InputError
 from udacimed_edge.files import path_digest, read_text
 from udacimed_edge.runtime.contract import Contract, ContractError, probability_of_pneumonia
-from udacimed_edge.validation.evaluate import Examination, Execution, judge, open_predictor, require_same_source
+from udacimed_edge.validation.evaluate import (
+    Examination,
+    Execution,
+    judge,
+    open_predictor,
+    require_same_source,
+)
 from udacimed_edge.validation.report import Report
 
 __all__ = ["Predictions", "examine_predictions", "read_predictions"]
@@ -70,7 +76,10 @@ def read_predictions(path: Path, images: int) -> Predictions:
         file=path.name,
         artifact=stated["artifact"].strip().lower(),
         device=" ".join(stated["device"].split()),
-        runs=[_ordered(path, run, index[runs == run], probabilities[runs == run], images) for run in np.unique(runs)],
+        runs=[
+            _ordered(path, run, index[runs == run], probabilities[runs == run], images)
+            for run in np.unique(runs)
+        ],
     )
 
 
@@ -133,7 +142,8 @@ def _read_csv(path: Path) -> _Columns:
             runs.append(int(row.get("run") or 1))
             values.append([float(row[name]) for name in wanted])
         except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: '{_line(row)}' is not a row of numbers", _FORMAT) from error
+            what = f"{path}, line {number}: '{_line(row)}' is not a row of numbers"
+            raise InputError(what, _FORMAT) from error
     return stated, np.array(index, np.int64), np.array(runs, np.int64), np.array(values, np.float64)
 
 
@@ -154,12 +164,13 @@ def _wanted(path: Path, columns: Any) -> tuple[str, ...]:
 
 
 def _read_npz(path: Path) -> _Columns:
-    """Arrays `index` (n,), `logits` (n, 2) or `probability` (n,), `artifact`, `device` and, where several, `run` (n,)."""
+    """Arrays `index`, perhaps `run`, `logits` or `probability` of n rows; texts `artifact` and `device`."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {key: archive[key] for key in archive.files}
     except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
-        raise InputError(f"{path} is not a readable .npz file ({error or type(error).__name__})", _FORMAT) from error
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path} is not a readable .npz file ({reason})", _FORMAT) from error
     values = found.get("logits", found.get(_PROBABILITY))
     index = found.get("index")
     if index is None or values is None:
@@ -184,7 +195,7 @@ def _probabilities(path: Path, index: NDArray[Any], values: NDArray[np.float64])
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise InputError(
-            f"{path}: the answer for image {index[~finite][0]} is not finite, as are {(~finite).sum() - 1} others",
+            f"{path}: {(~finite).sum()} answers are not finite, the first for image {index[~finite][0]}",
             "an artifact that answers so is not fit for use; if the file was damaged, write it again",
         )
     if values.shape[1] == 2:

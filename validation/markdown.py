@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from udacimed_edge.validation import content
+from udacimed_edge.validation import content, provenance
 from udacimed_edge.validation.content import Table
 from udacimed_edge.validation.report import LIMITS, Report
 
@@ -18,7 +18,8 @@ def render_markdown(reports: Sequence[Report]) -> str:
     Args:
         reports: One or more, of the same data and policy.
     """
-    each = (part for name, r in zip(content.names(reports), reports, strict=True) for part in _artifact(name, r, "###"))
+    named = zip(content.names(reports), reports, strict=True)
+    each = [part for name, report in named for part in _artifact(name, report, "###")]
     return _joined(
         f"# {escaped(content.title(reports))}",
         *rehearsal(reports[0]),
@@ -40,35 +41,37 @@ def render_card(report: Report) -> str:
         f"# Model card. {escaped(content.title(reports))}",
         *rehearsal(report),
         "## Model",
-        _list([
-            f"Format and precision: {report.artifact.target} {report.artifact.precision}",
-            f"Made from: {report.source.name}, SHA-256 {report.source.digest}",
-            f"Input: {contract.get('input', 'not stated')}",
-            f"Output: {contract.get('output', 'not stated')}",
-            f"Decision: pneumonia where its probability is at least {report.threshold:.6f}; {report.threshold_origin}",
-            *(f"File: {f.name}, {f.size_bytes} bytes, SHA-256 {f.sha256}" for f in report.artifact.files),
-        ]),
+        _list(
+            [
+                f"Format and precision: {report.artifact.target} {report.artifact.precision}",
+                f"Made from: {report.source.name}, SHA-256 {report.source.digest}",
+                f"Input: {contract.get('input', 'not stated')}",
+                f"Output: {contract.get('output', 'not stated')}",
+                f"Decision: pneumonia where its probability is at least {report.threshold:.6f}",
+                *(f"File: {f.name}, {f.size_bytes} bytes, SHA-256 {f.sha256}" for f in report.artifact.files),
+            ]
+        ),
         "## Verdict",
         table_text(content.verdict_table(reports)),
         content.bound_text(reports),
         *_artifact(content.names(reports)[0], report, "##")[1:],
         *_tables(reports),
         *_made(reports),
-    )  # fmt: skip
+    )
 
 
 def table_text(table: Table) -> str:
     """A table in GitHub's Markdown, its caption above it."""
-    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
-    lines = ["| " + " | ".join(escaped(cell) if row is not rows[1] else cell for cell in row) + " |" for row in rows]
-    return "\n".join([f"**{escaped(table.caption)}**", "", *lines])
+    rows = ["| " + " | ".join(map(escaped, row)) + " |" for row in (table.columns, *table.rows)]
+    rule = "|" + " --- |" * len(table.columns)
+    return "\n".join([f"**{escaped(table.caption)}**", "", rows[0], rule, *rows[1:]])
 
 
 def rehearsal(report: Report) -> list[str]:
     """The warning where no patient is in the data; otherwise nothing."""
     if not report.rehearsal:
         return []
-    return ["> **REHEARSAL.** Judged on synthetic images: no patient is in them, and no figure here is evidence."]
+    return ["> **REHEARSAL.** Judged on synthetic images: no patient is in them; no figure here is evidence."]
 
 
 def _tables(reports: Sequence[Report]) -> list[str]:
@@ -76,15 +79,16 @@ def _tables(reports: Sequence[Report]) -> list[str]:
         "## Decisions",
         table_text(content.figures_table(reports)),
         "## In your clinic",
-        "PPV is the share of those called ill who are ill, NPV the share of those called normal who are well. They "
-        "follow by Bayes' theorem and hold only if sensitivity and specificity are the same in your clinic.",
+        "PPV is the share of those called ill who are ill, NPV the share of those called normal who are well. "
+        "They follow by Bayes' theorem and hold only if sensitivity and specificity are the same in your "
+        "clinic.",
         table_text(content.predictive_table(reports)),
         "## Against the source model",
         content.paired_text(reports),
         table_text(content.paired_table(reports, "pneumonia")),
         table_text(content.paired_table(reports, "normal")),
         "## Size",
-        table_text(content.size_table(reports)),
+        table_text(provenance.size_table(reports)),
     ]
 
 
@@ -104,12 +108,12 @@ def _artifact(name: str, report: Report, level: str) -> list[str]:
 
 
 def _made(reports: Sequence[Report]) -> list[str]:
-    facts = (f"{term}: {line}" for term, lines in content.facts(reports) for line in lines)
-    commands = dict.fromkeys(line for report in reports for line in content.commands(report))
+    facts = (f"{term}: {line}" for term, lines in provenance.facts(reports) for line in lines)
+    commands = dict.fromkeys(line for report in reports for line in provenance.commands(report))
     return [
         "## How it was made",
         _list(facts),
-        table_text(content.tools_table(reports)),
+        table_text(provenance.tools_table(reports)),
         "To reproduce (MODEL is the source model's file; without it, the built-in model is converted):",
         "\n".join(["```sh", *commands, "```"]),
         "## Limits",
