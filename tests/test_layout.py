@@ -127,7 +127,7 @@ def test_imports_point_one_way(name: str) -> None:
         ("validation.gate", "def f():\n    import udacimed_edge.targets.bundle", True),
         ("converters.ort_mobile", "import onnx, torch", False),
         ("converters.ort_mobile", "import udacimed_edge.data, udacimed_edge.pipeline", True),
-        ("data", "from udacimed_edge.source import import_torchvision", False),
+        ("data", "from udacimed_edge.network import import_torchvision", False),
         ("data", "from udacimed_edge import __version__", False),
         ("files", "from udacimed_edge import artifact", True),
         ("pipeline", "from udacimed_edge.cli import main", True),

@@ -122,7 +122,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_STAGING)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_STAGING}{os.getpid()}-")
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
@@ -173,7 +173,7 @@ def replace_directory(staged: Path, final: Path) -> None:
                 old = final.rename(Path(aside) / "old")
                 try:
                     staged.rename(final)
-                except OSError:
+                except BaseException:
                     old.rename(final)
                     raise
 
@@ -194,10 +194,13 @@ def _exchange(a: Path, b: Path) -> bool:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    for folder in parent.glob(f"{_STAGING}*-*"):
-        pid = folder.name[len(_STAGING) :].split("-")[0]
+    for left in parent.glob(f"{_STAGING}*-*"):
+        pid = left.name[len(_STAGING) :].split("-")[0]
         if pid.isdigit() and not _is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

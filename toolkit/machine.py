@@ -59,9 +59,8 @@ def processor() -> str:
 def instruction_sets() -> list[str]:
     """The instruction sets that decide how INT8 and float are computed, as Linux names them."""
     if sys.platform == "darwin":
-        flags = (
-            (_sysctl("machdep.cpu.features") + " " + _sysctl("machdep.cpu.leaf7_features")).lower().split()
-        )
+        listed = f"{_sysctl('machdep.cpu.features')} {_sysctl('machdep.cpu.leaf7_features')}".lower()
+        flags = listed.replace("avx1.0", "avx").replace(".", "_").split()
     else:
         flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()
     return [flag for flag in (*_TELLING, *_TELLING_ARM) if flag in flags]

@@ -56,9 +56,10 @@ def weight_dtypes(path: Path) -> dict[str, int]:
 
 def _ort_tensors(path: Path) -> Tensors:
     """Initializers of the ORT-format flatbuffer, read with onnxruntime's own schema."""
-    from onnxruntime.tools import ort_format_model
+    import onnxruntime
 
-    schema_folder = ort_format_model.__path__[0]  # its modules import each other by their bare names
+    # Its modules import each other by their bare names, and their package would import all of PyTorch.
+    schema_folder = str(Path(onnxruntime.__file__).parent / "tools" / "ort_format_model")
     if schema_folder not in sys.path:
         sys.path.append(schema_folder)
     from ort_flatbuffers_py.fbs.InferenceSession import InferenceSession

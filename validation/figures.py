@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,21 +69,25 @@ def sensitivity_intervals(reports: Sequence[Report]) -> str:
     least = reports[0].policy.settings.min_sensitivity
     ends = [r.metrics.sensitivity.clopper_pearson for r in reports if r.metrics]
     low = min([least, *[e.low for e in ends if e]])
+    named = list(zip(names(reports), reports, strict=True))
     with _axes(0.9 + 0.36 * len(reports)) as (axes, finish):
         axes.axvline(least, color=_colour("warn"), linestyle="--")
         axes.text(least, -0.75, f"required: {least:g}", color=_colour("warn"), ha="center", va="bottom")
         for row, report in enumerate(reports):
             _interval(axes, row, report, low)
-        labels = [f"{GLYPHS[r.verdict]} {textwrap.shorten(n, 24)}" for n, r in zip(names(reports), reports, strict=True)]
-        axes.set_yticks(range(len(reports)), labels)
+        axes.set_yticks(range(len(reports)), [_row_label(n, r) for n, r in named])
         axes.set_ylim(len(reports) - 0.5, -0.75)
         axes.set_xlim(low - (1 - low) * 0.12, 1 + (1 - low) * 0.03)
         axes.set_xlabel("sensitivity, with its exact 95 % interval")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=_colour("line"))
         axes.spines["left"].set_visible(False)
-        what = "; ".join(f"{n} {_told(r)}" for n, r in zip(names(reports), reports, strict=True))
+        what = "; ".join(f"{n} {_told(r)}" for n, r in named)
         return finish("sensitivity", f"Sensitivity with its 95 % interval against {least:g}: {what}")
+
+
+def _row_label(name: str, report: Report) -> str:
+    return f"{GLYPHS[report.verdict]} {textwrap.shorten(name, 24)}"
 
 
 def _interval(axes: Axes, row: int, report: Report, low: float) -> None:
@@ -111,9 +115,18 @@ def roc(reports: Sequence[Report]) -> str:
             fpr, tpr = roc_points(*_arrays(report))
             for where in (axes, corner):
                 where.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1)
-                where.plot(*_operating_point(report), color=colour, marker=marker, markersize=6, linestyle="none",
-                           markerfacecolor="none", label=name)  # fmt: skip
-        axes.set(xlabel="false alarms (1 - specificity)", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(0, 1.01))
+                where.plot(
+                    *_operating_point(report),
+                    color=colour,
+                    marker=marker,
+                    markersize=6,
+                    linestyle="none",
+                    markerfacecolor="none",
+                    label=name,
+                )
+        axes.set(
+            xlabel="false alarms (1 - specificity)", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(0, 1.01)
+        )
         _enlarge(corner, [_operating_point(r) for _, r in measured])
         for where in (axes, corner):
             where.grid(color=_colour("line"))
@@ -162,31 +175,55 @@ def threshold_sweep(report: Report) -> str:
         axes.set_ylim(max(0.0, float(min(c.min() for c in curves)) - 0.05), 1.01)
         axes.grid(color=_colour("line"))
         axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2)
-        return finish(f"sweep-{report.report_digest[:8]}",
-                      f"Sensitivity and specificity for thresholds from {low:.4f} to {high:.4f}; frozen at "
-                      f"{report.threshold:.4f}")  # fmt: skip
+        return finish(
+            f"sweep-{report.report_digest[:8]}",
+            f"Sensitivity and specificity for thresholds from {low:.4f} to {high:.4f}; frozen at "
+            f"{report.threshold:.4f}",
+        )
 
 
 def score_scatter(report: Report) -> str:
-    """The source model's probability against the artifact's, changed decisions marked; needs measured answers."""
+    """The source model's probability against the artifact's, changes marked; needs measured answers."""
     labels, after = _arrays(report)
     before = np.array(report.predictions.source)
     changed = report.comparison.changed if report.comparison else ()
     with _axes(4.5) as (axes, finish):
         for label, colour, marker, what in ((0, "orange", "^", "normal"), (1, "blue", "o", "pneumonia")):
             here = labels == label
-            axes.plot(before[here], after[here], color=_colour(colour), marker=marker, markersize=4, linestyle="none",
-                      markerfacecolor="none", markeredgewidth=0.8, label=what)  # fmt: skip
+            axes.plot(
+                before[here],
+                after[here],
+                color=_colour(colour),
+                marker=marker,
+                markersize=4,
+                linestyle="none",
+                markerfacecolor="none",
+                markeredgewidth=0.8,
+                label=what,
+            )
         x, y = [c.source_probability for c in changed], [c.artifact_probability for c in changed]
-        axes.plot(x, y, color=_colour("fail"), marker="X", markersize=8, linestyle="none",
-                  label=f"decision changed ({len(changed)})")  # fmt: skip
+        axes.plot(
+            x,
+            y,
+            color=_colour("fail"),
+            marker="X",
+            markersize=8,
+            linestyle="none",
+            label=f"decision changed ({len(changed)})",
+        )
         for line in (axes.axhline, axes.axvline):
             line(report.threshold, color=_colour("muted"), linestyle="--", linewidth=0.9)
-        axes.set(xlabel="probability by the source model", ylabel="probability by the artifact",
-                 xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))  # fmt: skip
+        axes.set(
+            xlabel="probability by the source model",
+            ylabel="probability by the artifact",
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+        )
         axes.legend(loc="lower right")
-        return finish(f"scatter-{report.report_digest[:8]}",
-                      f"Probability of pneumonia by source model and artifact; {len(changed)} decisions changed")  # fmt: skip
+        return finish(
+            f"scatter-{report.report_digest[:8]}",
+            f"Probability of pneumonia by source model and artifact; {len(changed)} decisions changed",
+        )
 
 
 def _arrays(report: Report) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -200,15 +237,23 @@ def _colour(name: str) -> str:
 
 @contextmanager
 def _axes(height: float) -> Iterator[tuple[Axes, Callable[[str, str], str]]]:
-    """Axes of a new figure so many inches high, and what turns it into SVG, given its key and its description."""
+    """Axes of a figure so many inches high, and what turns it into SVG, given its key and description."""
     import matplotlib
     from matplotlib.figure import Figure
 
     ink, muted = _colour("ink"), _colour("muted")
-    colours = {"text.color": ink, "axes.labelcolor": ink, "axes.titlecolor": ink, "axes.edgecolor": muted,
-               "xtick.color": muted, "ytick.color": muted, "xtick.labelcolor": ink, "ytick.labelcolor": ink}  # fmt: skip
+    colours = {
+        "text.color": ink,
+        "axes.labelcolor": ink,
+        "axes.titlecolor": ink,
+        "axes.edgecolor": muted,
+        "xtick.color": muted,
+        "ytick.color": muted,
+        "xtick.labelcolor": ink,
+        "ytick.labelcolor": ink,
+    }
     settings: dict[str, Any] = {**_STYLE, **colours}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(cast("Any", settings)):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         yield figure.subplots(), lambda key, alt: _svg(figure, key, alt)
 
@@ -216,16 +261,22 @@ def _axes(height: float) -> Iterator[tuple[Axes, Callable[[str, str], str]]]:
 def _svg(figure: Figure, key: str, alt: str) -> str:
     """The figure as an `<svg>` element to be put into a page with others."""
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True,
-                   metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # fmt: skip
+    figure.savefig(
+        stream,
+        format="svg",
+        transparent=True,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<style.*?</style>|<metadata.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img" '
-    return opening + f'class="figure" aria-label="{_escaped(alt)}">' + _themed(_own_ids(body, key)).strip()
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    opening = f'<svg {spaces} {box[0]} role="img" '
+    body = _compact(_themed(_own_ids(body, key)))
+    return opening + f'class="figure" aria-label="{_escaped(alt)}">' + body.strip()
 
 
 def _own_ids(body: str, key: str) -> str:
@@ -242,6 +293,21 @@ def _themed(body: str) -> str:
         body = body.replace(light, f"var(--{name}, {light})")
     body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", body)
     return re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", body)
+
+
+def _compact(body: str) -> str:
+    """Coordinates to hundredths of a unit, and the style of equal markers said once."""
+
+    def grouped(run: re.Match[str]) -> str:
+        style = f' style="{run[1]}"'
+        return f"<g{style}>{run[0].replace(style, '')}</g>"
+
+    def rounded(tag: re.Match[str]) -> str:
+        return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
+
+    body = re.sub(r"<[^>]+>", rounded, body)
+    body = re.sub(r"\n\s*", "\n", body)
+    return re.sub(r'<use [^>]*? style="([^"]*)"/>\s*(?:<use [^>]*? style="\1"/>\s*)+', grouped, body)
 
 
 def _escaped(text: str) -> str:

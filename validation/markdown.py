@@ -79,9 +79,8 @@ def _tables(reports: Sequence[Report]) -> list[str]:
         "## Decisions",
         table_text(content.figures_table(reports)),
         "## In your clinic",
-        "PPV is the share of those called ill who are ill, NPV the share of those called normal who are well. "
-        "They follow by Bayes' theorem and hold only if sensitivity and specificity are the same in your "
-        "clinic.",
+        "PPV is the share of those called ill who are ill, NPV the share of those called normal who are "
+        "well. They follow by Bayes' theorem, if sensitivity and specificity are the same in your clinic.",
         table_text(content.predictive_table(reports)),
         "## Against the source model",
         content.paired_text(reports),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from udacimed_edge.converters.coreml import convert
@@ -23,7 +24,6 @@ from udacimed_edge.validation.mil import open_artifact, weight_dtypes
 
 with runtime.quiet():
     ct = pytest.importorskip("coremltools")
-torch = pytest.importorskip("torch")
 
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
@@ -165,7 +165,7 @@ def test_three_channels_and_swapped_labels_convert(
 ) -> None:
     """A network of three channels, its labels in the other order, keeps its answers from a gray image."""
 
-    class Swapped(torch.nn.Module):  # type: ignore[misc]
+    class Swapped(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.shift = torch.nn.Buffer(torch.tensor(shift).reshape(1, 3, 1, 1))
@@ -178,7 +178,7 @@ def test_three_channels_and_swapped_labels_convert(
             return self.network(x * self.scale + self.shift).index_select(1, self.order)
 
     torch.manual_seed(0)
-    network = Swapped().requires_grad_(False)
+    network: Any = Swapped().requires_grad_(False)
     network.network[-1].bias += torch.tensor([1.0, 0.0])
     package = converted(exported(network, tmp_path), precision, tmp_path)
     expected = probability_of_pneumonia(network(torch.from_numpy(IMAGES[:, None].astype(np.float32))).numpy())
@@ -217,7 +217,9 @@ def test_resnet18_answers_as_pytorch_does(tmp_path: Path, precision: str, tolera
     from udacimed_edge.source import build_resnet18
 
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.BatchNorm2d(1), build_resnet18(1)).eval().requires_grad_(False)
+    network: Any = (
+        torch.nn.Sequential(torch.nn.BatchNorm2d(1), build_resnet18(1)).eval().requires_grad_(False)
+    )
     network[0].running_mean += 127
     network[0].running_var *= 64**2
     pixels = torch.from_numpy(IMAGES[:, None].astype(np.float32))
@@ -324,7 +326,7 @@ def test_on_macos_scores_come_from_core_ml(
             return {"classLabel": "normal", "classLabel_probs": {"normal": 1 - share, "pneumonia": share}}
 
     fake = types.SimpleNamespace(models=types.SimpleNamespace(MLModel=Model), __version__="9.9")
-    monkeypatch.setitem(sys.modules, "coremltools", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "coremltools", fake)
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     predictor = runtime.open_artifact(packages["fp32"])
     assert predictor.executor.startswith("Core ML of macOS")

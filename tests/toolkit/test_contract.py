@@ -126,7 +126,8 @@ def test_the_probability_is_the_softmax(rows: list[tuple[float, float]]) -> None
     """For any finite logits, however large, it is scipy's softmax of the row, its second element."""
     logits = np.array(rows, dtype=np.float32).reshape(-1, 2)
     probability = probability_of_pneumonia(logits)
-    assert (probability.dtype, probability.shape) == (np.float64, (len(rows),))
+    assert probability.dtype == np.float64
+    assert probability.shape == (len(rows),)
     np.testing.assert_allclose(probability, softmax(logits.astype(np.float64), axis=1)[:, 1], rtol=1e-12)
 
 

@@ -61,7 +61,7 @@ def kill_itself(_, notify):
 
 def send_for_long(_, notify):
     notify(os.getpid())
-    notify(bytes(50_000_000))
+    notify(bytes(1_000_000))
 
 def meet(place, notify):
     mine, other = (Path(name) for name in place)
@@ -95,6 +95,7 @@ def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / "edge_job_helpers.py").write_text(HELPERS, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "edge_job_helpers", raising=False)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # a person's shell does not set it
     return import_module("edge_job_helpers")
 
 
@@ -169,7 +170,7 @@ def test_a_process_killed_within_a_message_is_that_job_s_error(run: Runner) -> N
     """A process that dies while it sends something large is a ConversionError, not a crash of ours."""
 
     def kill(job: Job[Any], content: Any) -> None:
-        time.sleep(0.5)  # the pipe is full by now, and the process waits in the middle of its message
+        time.sleep(1)  # the pipe is full by now, and the process waits in the middle of its message
         os.kill(content, signal.SIGKILL)
 
     results = run(ort=("send_for_long", None), on_notice=kill)

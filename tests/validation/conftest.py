@@ -1,0 +1,112 @@
+"""Reports on made-up artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from udacimed_edge.data import Split
+from udacimed_edge.errors import UnsupportedError
+from udacimed_edge.files import path_digest
+from udacimed_edge.runtime.contract import Contract
+from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.evaluate import Examination, Execution, SourceScores
+from udacimed_edge.validation.gate import PolicySettings
+from udacimed_edge.validation.report import DataRecord, Report, seal
+
+ILL, WELL = 390, 234
+
+
+@pytest.fixture(scope="session")
+def split() -> Split:
+    """A split of 390 and 234 images whose pixels say nothing."""
+    pixels = np.random.default_rng(0).integers(0, 256, (ILL + WELL, 64, 64), np.uint8)
+    return Split("test", "official", pixels, np.repeat(np.array([1, 0], np.uint8), [ILL, WELL]))
+
+
+@pytest.fixture(scope="session")
+def source_scores() -> NDArray[np.float64]:
+    """What the source model answers at threshold 0.5: 3 missed, 41 false alarms."""
+    rng = np.random.default_rng(1)
+    ill, well = rng.uniform(0.55, 1, ILL), rng.uniform(0, 0.45, WELL)
+    ill[[5, 77, 300]] = 0.2, 0.3, 0.4
+    well[:41] = rng.uniform(0.55, 0.9, 41)
+    return np.concatenate([ill, well])
+
+
+@pytest.fixture
+def examination(split: Split, source_scores: NDArray[np.float64]) -> Examination:
+    """What the made-up artifacts are judged on."""
+    data = DataRecord(
+        origin="official", name="pneumoniamnist_64.npz", file_digest="5" * 64,
+        split="test", digest=split.digest, pneumonia=ILL, normal=WELL,
+    )  # fmt: skip
+    return Examination(
+        split, data, SourceScores("source", "4" * 64, source_scores, "a test"), PolicySettings()
+    )
+
+
+Make = Callable[..., Report]
+
+
+@pytest.fixture
+def make(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    examination: Examination,
+    source_scores: NDArray[np.float64],
+) -> Make:
+    """Makes a report on an artifact that answers as the source does, apart from `answers`, by index.
+
+    `data`, `settings` and `contract` change what it is judged on, `update` the report itself.
+    """
+
+    def build(
+        target: str = "ort",
+        precision: str = "int8",
+        answers: dict[int, float] | None = None,
+        data: dict[str, Any] | None = None,
+        settings: PolicySettings | None = None,
+        update: dict[str, Any] | None = None,
+        **contract: Any,
+    ) -> Report:
+        monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {precision: 1000})
+        path = tmp_path / "model.ort"
+        path.write_bytes(f"{target} {precision} {answers}".encode())
+        scores = source_scores.copy()
+        for index, probability in (answers or {}).items():
+            scores[index] = probability
+        given = replace(examination, data=examination.data.model_copy(update=data or {}),
+                        settings=settings or examination.settings)  # fmt: skip
+        promise = replace(
+            Contract(target, precision, 0.5, "a test", "source", "4" * 64, None, "0"), **contract
+        )
+        execution = Execution(promise, f"{target} 1.0", [scores, scores])
+        report = evaluate.judge(path, path_digest(path), execution, given)
+        return seal(report.model_copy(update=update or {}))
+
+    return build
+
+
+@pytest.fixture
+def skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examination: Examination) -> Report:
+    """A report on a Core ML package that could not be executed."""
+
+    def refuse(path: Path, threads: int) -> None:
+        raise UnsupportedError("Core ML operation 'erf' is not executed here")
+
+    from udacimed_edge.runtime import coreml
+
+    contract = Contract("coreml", "fp16", 0.5, "a test", "source", "4" * 64, None, "0")
+    monkeypatch.setattr(evaluate, "open_predictor", refuse)
+    monkeypatch.setattr(coreml, "read_contract", lambda path: contract)
+    path = tmp_path / "model.mlpackage"
+    path.mkdir()
+    (path / "model").write_bytes(b"skipped")
+    return evaluate.examine(path, examination)
