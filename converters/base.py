@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from udacimed_edge.artifact import Precision
 from udacimed_edge.errors import ConversionError, EdgeError, InputError
-from udacimed_edge.extras import is_installed, require
+from udacimed_edge.extras import is_installed, require_installed
 from udacimed_edge.files import output_errors
 from udacimed_edge.runtime.contract import Contract
 
@@ -77,7 +77,7 @@ def run(row: Format, program: Path, contract: Contract, calibration: NDArray[np.
     if contract.precision == "int8" and row.calibrated and len(calibration) == 0:
         raise InputError(f"{row.name} int8 needs calibration images")
     for module in row.to_convert:
-        require(module, row.extra)
+        require_installed(module, row.extra)
     try:
         with output_errors(out):
             row.convert(program, contract, calibration, out)

@@ -29,6 +29,7 @@ ORDER = (
     {"card", "data", "network", "load_pt2", "load_onnx", "source"},
     {"converters", "targets", "validation"},
     {"prepare", "pipeline", "doctor", "display", "reporting"},
+    {"options"},
     {"cli"},
     {"__main__"},
 )

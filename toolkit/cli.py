@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,122 +11,25 @@ import click
 
 from udacimed_edge import __version__
 from udacimed_edge.errors import EdgeError, GateRefusedError
+from udacimed_edge.options import (
+    Named,
+    data_option,
+    model_options,
+    policy_options,
+    policy_settings,
+    precisions,
+    source_options,
+    targets,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from udacimed_edge.pipeline import Result
-    from udacimed_edge.source import SourceOptions
 
 __all__ = ["cli", "main"]
 
 INTERRUPTED = 130
-
-
-class Named(click.ParamType[str]):
-    """One of the names a function returns; a wrong one is refused with the nearest, never corrected."""
-
-    def __init__(self, name: str, names: Callable[[], list[str]]) -> None:
-        self.name = name
-        self.names = names
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name as it is.
-
-        Raises:
-            click.BadParameter: There is no such name.
-        """
-        known = self.names()
-        if value not in known:
-            near = get_close_matches(str(value), known, 1)
-            question = f"did you mean '{near[0]}'? " if near else ""
-            self.fail(f"there is no {self.name} '{value}'; {question}known: {', '.join(known)}", param, ctx)
-        return str(value)
-
-
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers separated by commas."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Read them.
-
-        Raises:
-            click.BadParameter: One of them is not a number.
-        """
-        try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"'{value}' is not a list of numbers such as 0.5 or 0.485,0.456,0.406", param, ctx)
-
-
-def _targets() -> list[str]:
-    from udacimed_edge.converters import FORMATS
-
-    return [*FORMATS, "all"]
-
-
-def _precisions() -> list[str]:
-    from udacimed_edge.artifact import PRECISIONS
-
-    return list(PRECISIONS)
-
-
-def _model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a model's file cannot say."""
-    for decorate in (
-        click.option("--threshold", type=float, help="Decision threshold on the probability of pneumonia."),
-        click.option(
-            "--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."
-        ),
-        click.option(
-            "--std", type=Numbers(), help="Standard deviation it expects, of pixels divided by 255."
-        ),
-        click.option(
-            "--mean", type=Numbers(), help="Mean it expects, of pixels divided by 255, for example 0.5."
-        ),
-    ):
-        command = decorate(command)
-    return command
-
-
-def _policy_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The bounds of the policy."""
-    bound = click.FloatRange(0, 1)
-    for decorate in (
-        click.option(
-            "--min-agreement",
-            type=bound,
-            default=0.98,
-            show_default=True,
-            help="Decisions equal to the source's.",
-        ),
-        click.option(
-            "--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."
-        ),
-        click.option(
-            "--max-specificity-drop",
-            type=bound,
-            default=0.03,
-            show_default=True,
-            help="Specificity lost against the source.",
-        ),
-        click.option(
-            "--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."
-        ),
-    ):
-        command = decorate(command)
-    return command
-
-
-_DATA_OPTION = click.option(
-    "--data",
-    metavar="DATA",
-    help="A MedMNIST .npz file, 'medmnist' (the official download) or 'synthetic' (a rehearsal).",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -145,19 +47,19 @@ def cli() -> None:
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--target", type=Named("target", _targets), required=True, help="ort, coreml, litert, openvino, or all."
+    "--target", type=Named("target", targets), required=True, help="ort, coreml, litert, openvino, or all."
 )
 @click.option(
     "--precision",
-    type=Named("precision", _precisions),
+    type=Named("precision", precisions),
     help="fp32, fp16 or int8; each target has its default.",
 )
-@_DATA_OPTION
+@data_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Output folder."
 )
-@_model_options
-@_policy_options
+@model_options
+@policy_options
 def convert(
     model: Path | None, target: str, precision: Any, data: str | None, out: Path, **options: Any
 ) -> None:
@@ -175,11 +77,11 @@ def convert(
     from udacimed_edge.pipeline import Plan, convert_all, plan_items
     from udacimed_edge.source import load_source
 
-    console, settings = Console(stderr=True), _settings(options)
+    console, settings = Console(stderr=True), policy_settings(options)
     plan = Plan(plan_items(target, precision), out, settings)
     dataset = open_data(data)
     with progress(console) as notify:
-        results = convert_all(load_source(model, _source_options(options)), dataset, plan, notify)
+        results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
     out_console = stdout()
     out_console.print(result_table(results))
     for report in [result.report for result in results if result.report][:1]:
@@ -194,7 +96,7 @@ def convert(
 
 @cli.command()
 @click.argument("artifacts", metavar="ARTIFACT...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@_DATA_OPTION
+@data_option
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -203,8 +105,8 @@ def convert(
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write the new report to this file (one artifact only)."
 )
-@_model_options
-@_policy_options
+@model_options
+@policy_options
 def validate(
     artifacts: tuple[Path, ...], data: str | None, source: Path | None, report: Path | None, **options: Any
 ) -> None:
@@ -237,8 +139,8 @@ def validate(
         results = validate_all(
             artifacts,
             open_data(data),
-            _settings(options),
-            lambda: load_source(source, _source_options(options)),
+            policy_settings(options),
+            lambda: load_source(source, source_options(options)),
             notify,
         )
     out.print(result_table(results))
@@ -291,31 +193,24 @@ def doctor() -> None:
         console.print(f"{name:<20} {value}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _settings(options: dict[str, Any]) -> Any:
-    from udacimed_edge.validation.gate import PolicySettings
-
-    return PolicySettings(**{name: options[name] for name in PolicySettings.model_fields})
-
-
-def _source_options(options: dict[str, Any]) -> SourceOptions:
-    from udacimed_edge.source import SourceOptions
-
-    labels = tuple(options["labels"].split(",")) if options["labels"] else None
-    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])
-
-
 def _explain(results: list[Result], console: Console) -> None:
     """Why an item did not pass, and what to do."""
     for result in results:
         if result.error is not None:
             console.print(f"{result.item}: {result.error}", markup=False, highlight=False, soft_wrap=True)
         elif result.report is not None and result.report.verdict != "PASS":
-            where = f"; it is in {result.artifact.parent}" if result.artifact else ""
-            console.print(
-                f"{result.item}: {result.report.verdict}: {result.report.reason}{where}",
-                markup=False,
-                soft_wrap=True,
-            )
+            text = f"{result.item}: {result.report.verdict}: {result.report.reason}"
+            console.print(f"{text}{_whereabouts(result)}", markup=False, soft_wrap=True)
+
+
+def _whereabouts(result: Result) -> str:
+    """Where an artifact that did not pass lies, and whether an earlier one that did is still there."""
+    if result.artifact is None:
+        return ""
+    folder = result.artifact.parent
+    earlier = folder.parent.parent / folder.name
+    still = f"; {earlier} still holds an earlier artifact" if earlier.exists() and earlier != folder else ""
+    return f"; it is in {folder}{still}"
 
 
 def _leave(results: list[Result]) -> None:
@@ -342,3 +237,12 @@ def main() -> NoReturn:
             "Interrupted. Artifacts that were already finished are kept; nothing half-done is.", err=True
         )
         sys.exit(INTERRUPTED)
+    except Exception as error:  # a defect of ours, which is no reason to show a person a traceback
+        if os.environ.get("UDACIMED_DEBUG"):
+            raise
+        click.echo(
+            f"Error: udacimed-edge itself failed: {type(error).__name__}: {error}\n"
+            "Please report it; with UDACIMED_DEBUG=1 set, the same command shows where.",
+            err=True,
+        )
+        sys.exit(1)

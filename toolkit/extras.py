@@ -8,7 +8,7 @@ from types import ModuleType
 
 from udacimed_edge.errors import ExtraMissingError
 
-__all__ = ["is_installed", "require"]
+__all__ = ["is_installed", "require", "require_installed"]
 
 
 def is_installed(module: str) -> bool:
@@ -19,8 +19,8 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import an optional library.
+def require_installed(module: str, extra: str) -> None:
+    """Make sure that an optional library is there, without importing it.
 
     Args:
         module: Dotted module name, for example "openvino".
@@ -34,4 +34,13 @@ def require(module: str, extra: str) -> ModuleType:
             f"the library '{module}' is not installed",
             f"install it with: pip install 'udacimed-edge[{extra}]'",
         )
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional library.
+
+    Raises:
+        ExtraMissingError: The module is not installed; see `require_installed`.
+    """
+    require_installed(module, extra)
     return importlib.import_module(module)

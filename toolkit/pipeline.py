@@ -192,6 +192,8 @@ def _convert_format(work: _FormatWork, notify: Notify) -> None:
             result = Result(str(item), report=report, artifact=artifact)
         except EdgeError as error:
             traceback.print_exc()  # into the log; the person sees the message alone
+            log = work.out / "logs" / f"{work.target}.log"
+            error.hint = error.hint or f"what the libraries printed is in {log}"
             result = Result(str(item), error=error)
         notify(replace(result, seconds=time.monotonic() - started))
 

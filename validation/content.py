@@ -184,7 +184,7 @@ def confusion_table(report: Report) -> Table:
             ("without", f"{m.fp} false alarms", f"{m.tn}", f"{m.tn + m.fp}"),
         )
     columns = ("By label", "Called pneumonia", "Called normal", "All")
-    return Table("confusion", "Confusion matrix: how many images, by label and decision", columns, rows)
+    return Table("confusion", "Confusion matrix", columns, rows)
 
 
 def clause_table(report: Report) -> Table:

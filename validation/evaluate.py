@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from udacimed_edge import __version__, machine
 from udacimed_edge.data import DataSet, Split
 from udacimed_edge.errors import InputError, UnsupportedError
-from udacimed_edge.extras import require
+from udacimed_edge.extras import require_installed
 from udacimed_edge.files import files_of, path_digest, sha256_file
 from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
@@ -133,7 +133,7 @@ def open_predictor(path: Path, threads: int = 0) -> Predictor:
         UnsupportedError: It cannot be executed here.
     """
     module, extra = _RUNTIMES[path.suffix]
-    require(module, extra)
+    require_installed(module, extra)
     try:
         if path.suffix == ".mlpackage" and sys.platform != "darwin":
             from udacimed_edge.validation import mil

@@ -93,7 +93,9 @@ def _row_label(name: str, report: Report) -> str:
 def _interval(axes: Axes, row: int, report: Report, low: float) -> None:
     colour = _colour(report.verdict.lower())
     if report.metrics is None or (exact := report.metrics.sensitivity.clopper_pearson) is None:
-        axes.text(low, row, "not measured", color=colour, va="center")
+        axes.annotate(
+            "not measured", (low, row), (6, 0), textcoords="offset points", color=colour, va="center"
+        )
         return
     marker = "o" if report.verdict == "PASS" else "X"
     axes.plot([exact.low, exact.high], [row, row], color=colour, linewidth=2, marker="|", markersize=8)
@@ -207,7 +209,8 @@ def score_scatter(report: Report) -> str:
             y,
             color=_colour("fail"),
             marker="X",
-            markersize=8,
+            markersize=6,
+            markeredgewidth=0,
             linestyle="none",
             label=f"decision changed ({len(changed)})",
         )

@@ -55,7 +55,9 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
         title=content.title(reports),
         rehearsal=reports[0].rehearsal,
         headline=content.headline(reports),
-        reasons=[(name, r.reason) for name, r in zip(labelled, reports, strict=True) if r.reason],
+        reasons=[
+            (name, r.verdict.lower(), r.reason) for name, r in zip(labelled, reports, strict=True) if r.reason
+        ],
         marks=_MARKS,
         light=_variables(0),
         dark=_variables(1),
@@ -104,6 +106,7 @@ def _artifact(name: str, report: Report, images: Split | None) -> Mapping[str, A
         "key": key,
         "verdict": f"{content.GLYPHS[report.verdict]} {report.verdict}",
         "reason": report.reason,
+        "mark": report.verdict.lower(),
         "sentence": content.sentence(report),
         "measured": measured,
         "clauses": _own(content.clause_table(report), key),

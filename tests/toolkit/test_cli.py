@@ -163,6 +163,23 @@ def test_an_interrupt_is_not_a_traceback(
     assert "nothing half-done" in capsys.readouterr().err
 
 
+def test_a_defect_is_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A defect of the program is exit code 1 and a message that says how to see more."""
+
+    def broken(context: click.Context) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.delenv("UDACIMED_DEBUG", raising=False)
+    monkeypatch.setattr(cli.commands["doctor"], "invoke", broken)
+    assert call(monkeypatch, "doctor") == 1
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError: by zero" in error
+    assert "UDACIMED_DEBUG" in error
+    assert "Traceback" not in error
+
+
 def _start_convert(out: Path) -> subprocess.Popen[str]:
     """The program converting to LiteRT, with whom it starts in a process group of its own."""
     return subprocess.Popen(

@@ -40,7 +40,7 @@ def test_the_verdict_turned(make: Make) -> None:
     change = compare_reports(make(), make("openvino", answers=dict.fromkeys(range(100, 120), 0.1)))
 
     assert change.reasons[0] == "the verdict turned from PASS to FAIL"
-    assert [reason.split(":")[0] for reason in change.reasons[1:]] == ["sensitivity", "agreement"]
+    assert [reason.split(":")[0] for reason in change.reasons[1:]] == ["sensitivity", "AUC drop", "agreement"]
     assert "**It matters under the policy.** the verdict turned" in change_markdown(change)
 
 
@@ -64,7 +64,7 @@ def test_written_out(make: Make) -> None:
         "| Missed | 3 of 390 | 4 of 390 |",
         "- With pneumonia, found before and missed now: 1 (by index: 9)",
         "- Without, called normal before and ill now: 0",
-        "| Sensitivity | 1 | 0 | -0.0026 | -0.0144 to +0.0074 | 1.0000 |",
+        "| Sensitivity | 1 | 0 | -0.0026 | -0.0144 to +0.0072 | 1.0000 |",
         "| Executed by | ort 1.0 | openvino 1.0 |",
     ):
         assert line in text.splitlines()

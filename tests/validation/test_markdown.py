@@ -45,7 +45,7 @@ def check_numbers(text: str, report: Report) -> None:
     assert [float(figures[i]) for i in (1, 3, 4, 5)] == pytest.approx(
         [m.specificity.value, m.auc, m.accuracy.value, c.agreement], abs=5.1e-5
     )
-    (ill, well) = found["Confusion matrix: how many images, by label and decision"]
+    (ill, well) = found["Confusion matrix"]
     assert [int(cell.split()[0]) for cell in (*ill[1:3], *well[1:3])] == [m.tp, m.fn, m.fp, m.tn]
 
 
