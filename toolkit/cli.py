@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from udacimed_edge.pipeline import Result
+    from udacimed_edge.source import SourceModel
+    from udacimed_edge.validation.report import Report
 
 __all__ = ["cli", "main"]
 
 INTERRUPTED = 130
+PAGE = "report.html"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,7 +69,8 @@ def convert(
     """Convert a model and judge each artifact from its bytes.
 
     MODEL is a .safetensors, .pth, .pt2 or .onnx file; without it, the built-in reference model.
-    What passes is in OUT/<target>-<precision>/ with its report.json, what fails in OUT/rejected/.
+    What passes is in OUT/<target>-<precision>/ with its report.json and model card, what fails in
+    OUT/rejected/; OUT/report.html shows all of them to people.
 
     Example: udacimed-edge convert --target coreml --data pneumoniamnist_64.npz
     """
@@ -75,6 +79,7 @@ def convert(
     from udacimed_edge.data import open_data
     from udacimed_edge.display import basis_text, progress, result_table, stdout
     from udacimed_edge.pipeline import Plan, convert_all, plan_items
+    from udacimed_edge.reporting import write_html
     from udacimed_edge.source import load_source
 
     console, settings = Console(stderr=True), policy_settings(options)
@@ -82,20 +87,22 @@ def convert(
     dataset = open_data(data)
     with progress(console) as notify:
         results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
-    out_console = stdout()
-    out_console.print(result_table(results))
-    for report in [result.report for result in results if result.report][:1]:
-        out_console.print(basis_text(report), highlight=False, markup=False, soft_wrap=True)
+    screen = stdout()
+    screen.print(result_table(results))
+    reports = [result.report for result in results if result.report]
+    if reports:
+        screen.print(basis_text(reports[0]), highlight=False, markup=False, soft_wrap=True)
+        write_html(reports, out / PAGE)
+        console.print(f"For people: {out / PAGE}", highlight=False, soft_wrap=True)
     _explain(results, console)
     _leave(results)
     passed = next(r.artifact for r in results if r.artifact)
-    console.print(
-        f"Next: udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else ""), highlight=False
-    )
+    command = f"udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else "")
+    console.print(f"Next: {command}", highlight=False, soft_wrap=True)
 
 
 @cli.command()
-@click.argument("artifacts", metavar="ARTIFACT...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("artifacts", metavar="[ARTIFACT]...", type=click.Path(path_type=Path), nargs=-1)
 @data_option
 @click.option(
     "--source",
@@ -103,12 +110,17 @@ def convert(
     help="The model they were made from; default: the built-in one.",
 )
 @click.option(
-    "--report", type=click.Path(path_type=Path), help="Write the new report to this file (one artifact only)."
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Judge these answers, computed on another device (examples/PREDICTIONS.md), instead of running it.",
 )
+@click.option("--artifact", type=click.Path(path_type=Path), help="The artifact that gave the predictions.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the new report.json (one artifact).")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page for people over all of them.")
 @model_options
 @policy_options
 def validate(
-    artifacts: tuple[Path, ...], data: str | None, source: Path | None, report: Path | None, **options: Any
+    artifacts: tuple[Path, ...], data: str | None, source: Path | None, artifact: Path | None, **options: Any
 ) -> None:
     """Judge artifacts again, from their bytes, over the whole test split.
 
@@ -119,40 +131,88 @@ def validate(
     from rich.console import Console
 
     from udacimed_edge.data import open_data
-    from udacimed_edge.display import (
-        basis_text,
-        changes_text,
-        clauses_text,
-        figures_text,
-        progress,
-        result_table,
-        stdout,
-    )
-    from udacimed_edge.pipeline import validate_all
+    from udacimed_edge.display import progress, result_table, stdout, verdict_text
+    from udacimed_edge.pipeline import validate_all, validate_predictions
     from udacimed_edge.source import load_source
-    from udacimed_edge.validation.report import write_report
 
-    if report is not None and len(artifacts) > 1:
-        raise click.UsageError("--report takes one artifact")
-    console, out = Console(stderr=True), stdout()
+    paths, predictions = (*artifacts, *([artifact] if artifact else [])), options["predictions"]
+    if not paths or ((predictions or options["report"]) and len(paths) > 1):
+        raise click.UsageError("name an artifact; with --predictions or --report exactly one")
+    console, screen, settings = Console(stderr=True), stdout(), policy_settings(options)
+
+    def load_model() -> SourceModel:
+        return load_source(source, source_options(options))
+
     with progress(console) as notify:
-        results = validate_all(
-            artifacts,
-            open_data(data),
-            policy_settings(options),
-            lambda: load_source(source, source_options(options)),
-            notify,
-        )
-    out.print(result_table(results))
-    for result in results:
-        if result.report is not None:
-            parts = [f"{result.report.title}, executed by {result.report.executor}"]
-            parts += [show(result.report) for show in (basis_text, figures_text, clauses_text, changes_text)]
-            out.print("\n".join(parts), highlight=False, markup=False, soft_wrap=True)
-            if report is not None:
-                write_report(result.report, report)
+        if predictions is None:
+            results = validate_all(paths, open_data(data), settings, load_model, notify)
+        else:
+            results = [validate_predictions(paths[0], predictions, open_data(data), settings, load_model)]
+    screen.print(result_table(results))
+    reports = [result.report for result in results if result.report]
+    for report in reports:
+        screen.print(verdict_text(report), highlight=False, markup=False, soft_wrap=True)
+    _write(reports, options["report"], options["html"])
     _explain(results, console)
     _leave(results)
+
+
+def _write(reports: list[Report], record: Path | None, page: Path | None) -> None:
+    from udacimed_edge.reporting import write_html
+    from udacimed_edge.validation.report import write_report
+
+    if reports and record:
+        write_report(reports[0], record)
+    if reports and page:
+        write_html(reports, page)
+
+
+@cli.command("report")
+@click.argument("paths", metavar="PATH...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--html", type=click.Path(path_type=Path), help="The page to write; default: report.html.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="The same figures as Markdown.")
+@click.option("--images", is_flag=True, help="Show missed and changed radiographs: they leave with the page.")
+@data_option
+def report_command(
+    paths: tuple[Path, ...], html: Path | None, markdown: Path | None, images: bool, data: str | None
+) -> None:
+    """Turn reports into one page for clinicians, auditors and engineers.
+
+    PATH is a report.json, or a folder with any number of them below it.
+
+    Example: udacimed-edge report out --html report.html --markdown report.md
+    """
+    from udacimed_edge.data import open_data
+    from udacimed_edge.reporting import collect, write_html, write_markdown
+
+    reports = collect(paths)
+    shown = open_data(data).read("test") if images else None
+    if html or not markdown:
+        write_html(reports, html or Path(PAGE), shown)
+        click.echo(html or PAGE)
+    if markdown:
+        write_markdown(reports, markdown)
+        click.echo(markdown)
+
+
+@cli.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+def compare(before: Path, after: Path) -> None:
+    """Say what changed between two artifacts, for whom, and whether it matters under the policy.
+
+    BEFORE and AFTER are folders that `convert` wrote, artifacts, or report.json files. The exit code is 6
+    where the change matters.
+
+    Example: udacimed-edge compare out/ort-fp32 out/ort-int8
+    """
+    from udacimed_edge.reporting import compare_paths
+    from udacimed_edge.validation.compare import change_markdown
+
+    change = compare_paths(before, after)
+    click.echo(change_markdown(change))
+    if change.reasons:
+        sys.exit(GateRefusedError.exit_code)
 
 
 @cli.command()

@@ -27,6 +27,7 @@ __all__ = [
     "progress",
     "result_table",
     "stdout",
+    "verdict_text",
 ]
 
 _TABLE_WIDTH = 100
@@ -75,6 +76,13 @@ def _cells(result: Result) -> list[str]:
     verdict = f"[{colour}]{report.verdict}[/{colour}]"
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
     return [report.artifact.target, report.artifact.precision, verdict, size, *figures, seconds]
+
+
+def verdict_text(report: Report) -> str:
+    """Everything about one verdict: what it rests on, figures, clauses, changed decisions."""
+    parts = [f"{report.title}, executed by {report.executor}"]
+    parts += [show(report) for show in (basis_text, figures_text, clauses_text, changes_text)]
+    return "\n".join(parts)
 
 
 def basis_text(report: Report) -> str:

@@ -20,14 +20,25 @@ from udacimed_edge.errors import EdgeError, InputError
 from udacimed_edge.files import output_errors, path_digest, replace_directory, staging
 from udacimed_edge.jobs import Job, Notify, run_jobs
 from udacimed_edge.prepare import Shared, computed_scores, share
+from udacimed_edge.reporting import CARD_NAME, write_card
 from udacimed_edge.validation.evaluate import Examination, SourceScores, data_record, examine
+from udacimed_edge.validation.external import examine_predictions, read_predictions
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import Report, read_report, write_report
 
 if TYPE_CHECKING:
     from udacimed_edge.source import SourceModel
 
-__all__ = ["Item", "Plan", "Result", "Stage", "convert_all", "plan_items", "validate_all"]
+__all__ = [
+    "Item",
+    "Plan",
+    "Result",
+    "Stage",
+    "convert_all",
+    "plan_items",
+    "validate_all",
+    "validate_predictions",
+]
 
 FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
 """Where below the output folder an artifact goes, by its verdict."""
@@ -218,6 +229,7 @@ def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report
         examination = replace(examination, calibration=None)
     report = examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
     write_report(report, folder / REPORT_NAME)
+    write_card(report, folder / CARD_NAME)
     final = work.out / FOLDERS[report.verdict] / str(item)
     replace_directory(folder, final)
     return report, final / artifact.name
@@ -240,17 +252,13 @@ def validate_all(
         notify: Told of each stage and of each result.
     """
     test = data.read("test")
-    record = data_record(data, test)
     results = []
     for path in artifacts:
         started, name = time.monotonic(), str(path)
         try:
             artifact = locate(path)
-            earlier = _earlier_report(artifact)
             notify(Stage(name, "source"))
-            scores = _scores(artifact, earlier, test, load_model)
-            calibration = earlier.calibration if earlier else None
-            examination = Examination(test, record, scores, settings, calibration)
+            examination = _examination(artifact, data, test, settings, load_model)
             report = examine(artifact, examination, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
             result = Result(name, report=report, artifact=artifact)
         except EdgeError as error:
@@ -258,6 +266,45 @@ def validate_all(
         results.append(replace(result, seconds=time.monotonic() - started))
         notify(results[-1])
     return results
+
+
+def validate_predictions(
+    path: Path,
+    predictions: Path,
+    data: DataSet,
+    settings: PolicySettings,
+    load_model: Callable[[], SourceModel],
+) -> Result:
+    """Judge answers that an artifact gave on another device, by the same policy.
+
+    Args:
+        path: The artifact, or the folder `convert` wrote.
+        predictions: The file of answers; its form is described in examples/PREDICTIONS.md.
+        data: Its test split judges.
+        settings: The policy's bounds.
+        load_model: Loads the source model; called only where no earlier report holds its scores.
+
+    Raises:
+        InputError: The artifact or the file cannot be used, or the file speaks of another artifact.
+    """
+    started, test, artifact = time.monotonic(), data.read("test"), locate(path)
+    examination = _examination(artifact, data, test, settings, load_model)
+    report = examine_predictions(artifact, read_predictions(predictions, len(test.labels)), examination)
+    return Result(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
+
+
+def _examination(
+    artifact: Path,
+    data: DataSet,
+    test: Split,
+    settings: PolicySettings,
+    load_model: Callable[[], SourceModel],
+) -> Examination:
+    earlier = _earlier_report(artifact)
+    scores = _scores(earlier, test, load_model)
+    return Examination(
+        test, data_record(data, test), scores, settings, earlier.calibration if earlier else None
+    )
 
 
 def _earlier_report(artifact: Path) -> Report | None:
@@ -278,9 +325,7 @@ def _earlier_report(artifact: Path) -> Report | None:
     return report
 
 
-def _scores(
-    artifact: Path, earlier: Report | None, test: Split, load_model: Callable[[], SourceModel]
-) -> SourceScores:
+def _scores(earlier: Report | None, test: Split, load_model: Callable[[], SourceModel]) -> SourceScores:
     """The source model's answers for the split: from the earlier report, or computed."""
     if earlier is not None and earlier.data.digest == test.digest:
         origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"

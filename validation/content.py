@@ -64,14 +64,20 @@ class Table:
 
 
 def names(reports: Sequence[Report]) -> tuple[str, ...]:
-    """What to call each artifact: format and precision, and as much more as tells it from the others."""
-    short = [f"{r.artifact.target} {r.artifact.precision}" for r in reports]
+    """What to call each artifact: format, precision, the device elsewhere, and what tells it from others."""
+    short = [f"{r.artifact.target} {r.artifact.precision}{_elsewhere(r)}" for r in reports]
     longer = [f"{name} ({r.artifact.digest[:8]})" for name, r in zip(short, reports, strict=True)]
     full = [f"{name} {r.report_digest[:8]}" for name, r in zip(short, reports, strict=True)]
     for choice in (short, longer):
         if len(set(choice)) == len(choice):
             return tuple(choice)
     return tuple(full)
+
+
+def _elsewhere(report: Report) -> str:
+    """The device's name, where the answers were computed elsewhere."""
+    found, _, device = report.executor.partition("executed on ")
+    return f" on {device.split(',')[0]}" if device and not found else ""
 
 
 def title(reports: Sequence[Report]) -> str:

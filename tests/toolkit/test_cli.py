@@ -140,6 +140,46 @@ def test_validating_nothing_is_bad_input(
     assert "there is no artifact at" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["out/a", "out/b", "--report", "r.json"],
+        ["out/a", "--artifact", "out/b", "--predictions", "p.csv"],
+    ],
+)
+def test_validate_wants_one_artifact_where_one_file_is_named(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No artifact, or several for one file of predictions or one report, is a wrong command line."""
+    assert call(monkeypatch, "validate", *arguments, "--data", "synthetic") == 2
+    assert "exactly one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "none"], "there is no report at none"),
+        (["report", "."], "holds no report.json"),
+        (["compare", "none", "none"], "there is no artifact at none"),
+        (["compare", "empty.json", "empty.json"], "is not a report"),
+    ],
+)
+def test_reports_that_are_not_there_are_bad_input(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A report that is missing or none is exit code 3, and no page is written."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty.json").touch()
+    assert call(monkeypatch, *arguments) == 3
+    assert message in capsys.readouterr().err
+    assert not Path("report.html").exists()
+
+
 def test_doctor_names_every_format(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,6 +289,7 @@ def test_convert_all_passes_on_the_synthetic_set(tmp_path: Path) -> None:
     assert done.stdout.count("PASS") == 8
     assert "REHEARSAL" in done.stdout
     assert "Next: udacimed-edge validate" in done.stderr
+    assert "REHEARSAL" in (tmp_path / "report.html").read_text()
     reports = [read_report(path) for path in sorted(tmp_path.glob("*/report.json"))]
     assert len(reports) == 8
     for report in reports:
@@ -268,3 +309,8 @@ def test_an_int8_artifact_passes_on_real_radiographs(real_data: object, tmp_path
     again = [*COMMAND, "validate", str(tmp_path / "ort-int8"), "--report", str(tmp_path / "again.json")]
     assert subprocess.run(again, check=False).returncode == 0
     assert read_report(tmp_path / "again.json").predictions.digest == first.predictions.digest
+    page = [*COMMAND, "report", str(tmp_path), "--html", str(tmp_path / "page.html"), "--images"]
+    assert subprocess.run(page, check=False).returncode == 0
+    assert "REHEARSAL" not in (tmp_path / "page.html").read_text()
+    same = [*COMMAND, "compare", str(tmp_path / "ort-int8"), str(tmp_path / "again.json")]
+    assert "does not matter" in subprocess.run(same, capture_output=True, text=True, check=True).stdout

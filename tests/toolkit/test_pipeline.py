@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from udacimed_edge import prepare
 from udacimed_edge.data import DataSet, open_data
 from udacimed_edge.errors import ConversionError, GateRefusedError, InputError
-from udacimed_edge.pipeline import Item, Plan, Result, convert_all, plan_items, validate_all
+from udacimed_edge.pipeline import (
+    Item,
+    Plan,
+    Result,
+    convert_all,
+    plan_items,
+    validate_all,
+    validate_predictions,
+)
 from udacimed_edge.source import SourceModel
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import read_report, write_report
@@ -65,7 +73,7 @@ def test_a_passing_artifact_lies_with_its_report(converted: Result) -> None:
     folder = converted.artifact.parent
     report = read_report(folder / "report.json")
     assert (report.verdict, report.artifact.files[0].name) == ("PASS", "model.ort")
-    assert sorted(p.name for p in folder.iterdir()) == ["model.ort", "report.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["MODEL_CARD.md", "model.ort", "report.json"]
     assert [p.name for p in folder.parent.iterdir()] == ["ort-fp32"]
 
 
@@ -118,6 +126,29 @@ def test_validate_refuses_another_source(
     (again,) = validate_all([lone], data, LENIENT, lambda: other, silent)
     assert isinstance(again.error, InputError)
     assert "was made from the model small" in again.error.message
+
+
+def test_answers_from_a_device_are_judged_by_the_same_gate(
+    converted: Result, data: DataSet, source: SourceModel, tmp_path: Path
+) -> None:
+    """Answers that a device wrote into a file get the verdict and figures of an execution here."""
+    assert converted.report is not None
+    assert converted.artifact is not None
+    answers = np.array(converted.report.predictions.artifact, dtype=np.float64)
+    np.savez(
+        tmp_path / "device.npz",
+        artifact=converted.report.artifact.digest,
+        device="a phone",
+        index=np.tile(np.arange(len(answers)), 2),
+        run=np.repeat([1, 2], len(answers)),
+        probability=np.tile(answers, 2),
+    )
+    result = validate_predictions(
+        converted.artifact.parent, tmp_path / "device.npz", data, LENIENT, lambda: source
+    )
+    assert result.report is not None
+    assert result.report.executor.startswith("executed on a phone, as stated in")
+    assert (result.report.verdict, result.report.metrics) == ("PASS", converted.report.metrics)
 
 
 def _flip_a_byte(folder: Path) -> None:

@@ -80,10 +80,13 @@ def test_rehearsal(make: Make) -> None:
 
 
 def test_one_artifact_judged_twice_has_two_names(make: Make) -> None:
-    """Reports on the same artifact are told apart."""
-    text = change_markdown(compare_reports(make(), make(update={"executor": "executed on Pixel 8"})))
+    """Reports on the same artifact are told apart, by the device where that differs."""
+    elsewhere = make(update={"executor": "executed on Pixel 8, Android 15, as stated in p.csv"})
+    text = change_markdown(compare_reports(make(), elsewhere))
+    again = change_markdown(compare_reports(make(), make(update={"created": "later"})))
 
-    first, _, second = text.splitlines()[0].removeprefix("# From ").partition(" to ")
+    assert text.startswith("# From ort int8 to ort int8 on Pixel 8\n")
+    first, _, second = again.splitlines()[0].removeprefix("# From ").partition(" to ")
     assert first != second
 
 
