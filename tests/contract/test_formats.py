@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -172,3 +174,37 @@ def test_int8_without_calibration_images_is_refused(row: Format, small_program: 
     """INT8 is never made from guessed ranges."""
     with pytest.raises(InputError, match="needs calibration images"):
         convert(row, "int8", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
+
+
+OFFLINE = """
+import socket, sys
+from pathlib import Path
+import numpy as np
+
+def refuse(*arguments, **named):
+    Path(sys.argv[4]).write_text(f"{arguments} {named}")
+    raise OSError("this test has no network")
+
+socket.getaddrinfo = socket.socket.connect = refuse
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.converters.base import run
+from udacimed_edge.runtime.contract import Contract
+
+row = FORMATS[sys.argv[1]]
+contract = Contract(row.name, "int8" if "int8" in row.precisions else "fp32", 0.5, "", "", "", None, "0")
+images = np.random.default_rng(0).integers(0, 256, (300, 64, 64), dtype=np.uint8)
+run(row, Path(sys.argv[2]), contract, images, Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
+def test_converting_never_reaches_for_the_network(row: Format, small_program: Path, tmp_path: Path) -> None:
+    """No library looks up or connects to anything while a model is converted, not even to count its users."""
+    if row.missing():
+        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    out, attempt = tmp_path / f"model{row.suffix}", tmp_path / "attempt"
+    command = [sys.executable, "-c", OFFLINE, row.name, str(small_program), str(out), str(attempt)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not attempt.exists(), attempt.read_text()
