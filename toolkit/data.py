@@ -10,7 +10,8 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ _SYNTHETIC_COUNTS: dict[str, tuple[int, int]] = {
     "validation": (135, 389),
     "test": (234, 390),
 }
+_SYNTHETIC_SIZES = {name: sum(counts) for name, counts in _SYNTHETIC_COUNTS.items()}
 _SYNTHETIC_SEEDS: dict[str, int] = {"train": 1, "validation": 2, "test": 3}
 _KEYS: dict[str, str] = {"train": "train", "validation": "val", "test": "test"}
 
@@ -84,17 +86,14 @@ class DataSet:
         name: What a report calls it: a file name or "built-in synthetic set".
         digest: SHA-256 of the file the splits come from.
         read: Reads one split.
+        sizes: Counts the images of each split that is there, without reading them.
     """
 
     origin: Origin
     name: str
     digest: str
     read: Callable[[SplitName], Split]
-
-    @property
-    def is_rehearsal(self) -> bool:
-        """Whether no patient is in it, so that nothing measured on it is evidence."""
-        return self.origin == "synthetic"
+    sizes: Callable[[], dict[str, int]]
 
 
 def open_data(choice: str | None, environment: Mapping[str, str] = os.environ) -> DataSet:
@@ -110,7 +109,10 @@ def open_data(choice: str | None, environment: Mapping[str, str] = os.environ) -
     """
     choice = choice or environment.get(ENVIRONMENT_VARIABLE) or "medmnist"
     if choice == "synthetic":
-        return DataSet("synthetic", "built-in synthetic set", sha256_file(SYNTHETIC_MODEL), _synthetic_split)
+        digest = sha256_file(SYNTHETIC_MODEL)
+        return DataSet(
+            "synthetic", "built-in synthetic set", digest, _synthetic_split, lambda: _SYNTHETIC_SIZES
+        )
     return _open_npz(_official_file() if choice == "medmnist" else Path(choice))
 
 
@@ -158,7 +160,31 @@ def _open_npz(path: Path) -> DataSet:
     if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise InputError(f"no data file at {path}", _THREE_WAYS)
     origin: Origin = "official" if _md5(path) == OFFICIAL_MD5 else "custom"
-    return DataSet(origin, path.name, sha256_file(path), partial(_npz_split, path, origin))
+    read, sizes = partial(_npz_split, path, origin), partial(_npz_sizes, path)
+    return DataSet(origin, path.name, sha256_file(path), read, sizes)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The file as an archive; whatever is wrong inside it becomes an error that names it.
+
+    Raises:
+        InputError: The body or the opening failed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except EdgeError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path} is not a readable .npz file ({reason})", _THREE_WAYS) from error
+
+
+def _npz_sizes(path: Path) -> dict[str, int]:
+    with _opened(path) as archive:
+        present = [name for name, key in _KEYS.items() if f"{key}_images.npy" in archive.namelist()]
+        return {name: _header(archive, f"{_KEYS[name]}_images").shape[0] for name in present}
 
 
 def _npz_split(path: Path, origin: Origin, name: SplitName) -> Split:
@@ -169,19 +195,13 @@ def _npz_split(path: Path, origin: Origin, name: SplitName) -> Split:
     """
     key = _KEYS[name]
     where = f"{path}, {key} split"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            pictures, classes = parts = f"{key}_images", f"{key}_labels"
-            for part in parts:
-                if f"{part}.npy" not in archive.namelist():
-                    raise InputError(f"{path} has no '{part}': a MedMNIST file has {' and '.join(parts)}")
-            _require_form(_header(archive, pictures), _header(archive, classes), where)
-            images, labels = _array(archive, pictures), _array(archive, classes)
-    except EdgeError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} is not a readable .npz file ({reason})", _THREE_WAYS) from error
+    with _opened(path) as archive:
+        pictures, classes = parts = f"{key}_images", f"{key}_labels"
+        for part in parts:
+            if f"{part}.npy" not in archive.namelist():
+                raise InputError(f"{path} has no '{part}': a MedMNIST file has {' and '.join(parts)}")
+        _require_form(_header(archive, pictures), _header(archive, classes), where)
+        images, labels = _array(archive, pictures), _array(archive, classes)
     _require_both_classes(labels, where)
     return Split(name, origin, np.ascontiguousarray(images), labels.ravel().astype(np.uint8))
 
@@ -242,7 +262,7 @@ def _load_sampler() -> dict[str, NDArray[Any]]:
     try:
         with np.load(SYNTHETIC_MODEL, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except Exception as error:  # as in _npz_split
+    except Exception as error:  # as in _opened
         raise InputError("the built-in synthetic set is damaged", "install udacimed-edge again") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -36,6 +37,7 @@ from udacimed_edge.validation.report import (
     DataRecord,
     EnvironmentRecord,
     FileRecord,
+    LatencyRecord,
     PolicyRecord,
     PredictionRecord,
     Report,
@@ -108,6 +110,7 @@ def data_record(data: DataSet, split: Split) -> DataRecord:
         digest=split.digest,
         pneumonia=ill,
         normal=len(split.labels) - ill,
+        split_sizes=data.sizes(),
     )
 
 
@@ -173,11 +176,12 @@ def examine(
         predictor = open_predictor(path, examination.threads)
         require_same_source(path, predictor.contract, examination.source)
         notify("predict")
-        runs = _runs(predictor, examination.split.images)
+        runs, latency = _runs(predictor, examination)
     except UnsupportedError as error:
         return _skipped(path, digest, examination, error)
     notify("judge")
-    return judge(path, digest, Execution(predictor.contract, predictor.executor, runs), examination)
+    execution = Execution(predictor.contract, predictor.executor, runs, latency)
+    return judge(path, digest, execution, examination)
 
 
 def require_same_source(path: Path, contract: Contract, source: SourceScores) -> None:
@@ -194,14 +198,22 @@ def require_same_source(path: Path, contract: Contract, source: SourceScores) ->
         )
 
 
-def _runs(predictor: Predictor, images: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
-    """The whole split twice alike and, where the format takes batches, once image by image."""
-    batch = predictor.batch or BATCH
-    sizes = [batch, batch] if batch == 1 else [batch, batch, 1]
-    return [
+def _runs(predictor: Predictor, examination: Examination) -> tuple[list[NDArray[np.float64]], LatencyRecord]:
+    """The whole split twice alike, the last time image by image; thrice where the format takes batches."""
+    images, batch = examination.split.images, predictor.batch or BATCH
+    sizes = [batch, 1] if batch == 1 else [batch, batch, 1]
+    runs = [
         np.concatenate([predictor.predict(images[i : i + size]) for i in range(0, len(images), size)])
-        for size in sizes
+        for size in sizes[:-1]
     ]
+    single, times_ms = [], []
+    for image in images:
+        started = time.perf_counter()
+        single.append(predictor.predict(image[None]))
+        times_ms.append(1000 * (time.perf_counter() - started))
+    median, p95 = np.percentile(times_ms, [50, 95])
+    latency = LatencyRecord(median_ms=float(median), p95_ms=float(p95), threads=examination.threads)
+    return [*runs, np.concatenate(single)], latency
 
 
 @dataclass(frozen=True)
@@ -213,11 +225,13 @@ class Execution:
         executor: What computed, with its version.
         runs: The whole split once or more, each float64 of shape (n,), 0..1 or not finite; the first is
             judged.
+        latency: How long one image took; None where it was not measured.
     """
 
     contract: Contract
     executor: str
     runs: list[NDArray[np.float64]]
+    latency: LatencyRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -277,6 +291,7 @@ def judge(path: Path, digest: str, execution: Execution, examination: Examinatio
                 "sensitivity_bound_clears": _bound_clears(found.metrics, examination.settings),
                 "comparison": found.comparison,
                 "invariance": found.invariance,
+                "latency": execution.latency,
                 "policy": report.policy.model_copy(update={"clauses": clauses}),
                 "predictions": report.predictions.model_copy(update=_predictions(runs[0])),
             }

@@ -86,7 +86,7 @@ def _tables(reports: Sequence[Report]) -> list[str]:
         content.paired_text(reports),
         table_text(content.paired_table(reports, "pneumonia")),
         table_text(content.paired_table(reports, "normal")),
-        "## Size",
+        "## Size and latency",
         table_text(provenance.size_table(reports)),
     ]
 

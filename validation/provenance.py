@@ -52,6 +52,11 @@ def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
             (
                 f"{data.split}: {data.pneumonia + data.normal} images, {data.pneumonia} with pneumonia and "
                 f"{data.normal} without",
+                *(
+                    f"{name}: {count} images"
+                    for name, count in data.split_sizes.items()
+                    if name != data.split
+                ),
             ),
         ),
         ("Reference standard", (REFERENCE_STANDARDS[data.origin],)),
@@ -135,7 +140,7 @@ def commands(report: Report) -> tuple[str, ...]:
 
 
 def size_table(reports: Sequence[Report]) -> Table:
-    """How large each artifact is, and what its weights are stored as."""
+    """How large each artifact is, what its weights are stored as, and how long an image took."""
     rows = tuple(
         (
             name,
@@ -143,9 +148,11 @@ def size_table(reports: Sequence[Report]) -> Table:
             f"{r.artifact.size_bytes / 2**20:.1f}",
             ", ".join(f"{n} {dtype}" for dtype, n in sorted(r.artifact.weight_dtypes.items()))
             or NOT_MEASURED,
+            f"{r.latency.median_ms:.2f} ({r.latency.p95_ms:.2f})" if r.latency else NOT_MEASURED,
             r.artifact.digest,
         )
         for name, r in zip(names(reports), reports, strict=True)
     )
-    columns = ("Artifact", "Bytes", "MiB", "Weight elements by type", "SHA-256")
-    return Table("sizes", "Size and weights of each artifact", columns, rows)
+    latency = "Latency in ms, median (95 %), of one image while judging: no benchmark"
+    columns = ("Artifact", "Bytes", "MiB", "Weight elements by type", latency, "SHA-256")
+    return Table("sizes", "Size, weights and latency of each artifact", columns, rows)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from udacimed_edge.errors import InputError
 from udacimed_edge.files import read_text, write_atomic
@@ -21,6 +21,7 @@ __all__ = [
     "DataRecord",
     "EnvironmentRecord",
     "FileRecord",
+    "LatencyRecord",
     "PolicyRecord",
     "PredictionRecord",
     "Report",
@@ -76,7 +77,18 @@ class ArtifactRecord(Record):
 
 
 class DataRecord(Record):
-    """The images it was judged on; `digest` is of the pixels and labels, `file_digest` of the file."""
+    """The images it was judged on.
+
+    Attributes:
+        origin: "official", "custom" or "synthetic".
+        name: Of the file.
+        file_digest: SHA-256 of the file.
+        split: The split that judged.
+        digest: SHA-256 of that split's pixels and labels.
+        pneumonia: Images with pneumonia in that split.
+        normal: Images without.
+        split_sizes: Images in each split of the file; empty where it was not counted.
+    """
 
     origin: Literal["official", "custom", "synthetic"]
     name: str
@@ -85,6 +97,7 @@ class DataRecord(Record):
     digest: str
     pneumonia: int
     normal: int
+    split_sizes: dict[str, int] = Field(default_factory=dict)
 
 
 class SourceRecord(Record):
@@ -124,6 +137,20 @@ class PredictionRecord(Record):
     labels: tuple[int, ...]
     source: tuple[float, ...]
     artifact: tuple[float | None, ...]
+
+
+class LatencyRecord(Record):
+    """How long one image took while the artifact was judged: beside other work, so no benchmark.
+
+    Attributes:
+        median_ms: Of all images of the split, one at a time.
+        p95_ms: 95 of 100 images took no longer.
+        threads: Threads of one prediction; 0 for one per core.
+    """
+
+    median_ms: float
+    p95_ms: float
+    threads: int
 
 
 class EnvironmentRecord(Record):
@@ -175,6 +202,7 @@ class Report(Record):
     sensitivity_bound_clears: bool | None
     comparison: Comparison | None
     invariance: Invariance | None
+    latency: LatencyRecord | None = None
     policy: PolicyRecord
     predictions: PredictionRecord
     environment: EnvironmentRecord

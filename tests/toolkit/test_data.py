@@ -141,7 +141,7 @@ def test_a_file_is_custom_and_digested(tmp_path: Path) -> None:
     path = npz(tmp_path / "mine.npz", arrays())
     dataset = open_data(str(path))
     assert (dataset.origin, dataset.name, dataset.digest) == ("custom", "mine.npz", sha256_file(path))
-    assert not dataset.is_rehearsal
+    assert dataset.sizes() == {"train": 4, "validation": 3, "test": 5}
     assert dataset.read("test").origin == "custom"
 
 
@@ -176,7 +176,7 @@ def test_the_environment_wins_over_the_cache(
     call_official(monkeypatch, npz(cache / "pneumoniamnist_64.npz", arrays()))
     path = npz(tmp_path / "mine.npz", arrays())
     assert open_data(None, {ENVIRONMENT_VARIABLE: str(path)}).name == "mine.npz"
-    assert open_data(None, {ENVIRONMENT_VARIABLE: "synthetic"}).is_rehearsal
+    assert open_data(None, {ENVIRONMENT_VARIABLE: "synthetic"}).origin == "synthetic"
 
 
 def test_the_official_md5_is_the_one_medmnist_publishes() -> None:
@@ -304,7 +304,8 @@ def test_the_synthetic_set_is_the_same_everywhere(name: SplitName) -> None:
 def test_the_synthetic_set_is_a_rehearsal() -> None:
     """The synthetic set says what it is and which sampler drew it."""
     dataset = open_data("synthetic")
-    assert dataset.is_rehearsal
+    assert dataset.origin == "synthetic"
+    assert dataset.sizes() == {"train": 480, "validation": 524, "test": 624}
     assert dataset.name == "built-in synthetic set"
     assert dataset.digest == sha256_file(data.SYNTHETIC_MODEL)
 

@@ -111,6 +111,13 @@ def test_a_broken_clause_is_a_fail_with_its_reason(
     assert reason in report.reason
 
 
+def test_the_report_says_how_long_an_image_took(judge: Callable[..., Report]) -> None:
+    """Latency is measured over the whole split, one image at a time."""
+    latency = judge(lambda scores: scores).latency
+    assert latency is not None
+    assert 0 < latency.median_ms <= latency.p95_ms
+
+
 def test_seven_missed_is_the_most(judge: Callable[..., Report]) -> None:
     """Of 390 with pneumonia, 7 missed still pass, although the interval's lower bound does not reach 0.98."""
     report = judge(_miss(7))
