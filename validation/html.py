@@ -89,7 +89,7 @@ def _template() -> Any:
 
 def _file(name: str) -> str:
     """A file beside this module, from the wheel as from the checkout."""
-    return resources.files("udacimed_edge.validation").joinpath("templates", name).read_text(encoding="utf-8")
+    return (resources.files("udacimed_edge.validation") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _variables(theme: int) -> str:
