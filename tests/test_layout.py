@@ -40,7 +40,7 @@ ORDER = (
 APART = {"converters", "targets", "validation"}
 """These do not import one another, although they share a row."""
 
-SHIPPED = {"numpy", "PIL", "onnxruntime", "ai_edge_litert", "openvino", "coremltools"}
+SHIPPED = {"numpy", "PIL", "onnxruntime", "ai_edge_litert", "openvino", "coremltools", "pydicom"}
 """What the runtime, which goes to the device, may import besides itself and the standard library."""
 
 HEAVY = (

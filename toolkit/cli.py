@@ -25,7 +25,7 @@ from udacimed_edge.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from udacimed_edge.pipeline import Result
+    from udacimed_edge.pipeline import Item, Result
     from udacimed_edge.source import SourceModel
     from udacimed_edge.validation.report import Report
 
@@ -50,8 +50,11 @@ def cli() -> None:
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--target", type=Named("target", targets), required=True, help="ort, coreml, litert, openvino, or all."
+    "--target",
+    type=Named("target", targets),
+    help="ort, coreml, litert, openvino, all, or a device (see `udacimed-edge targets`).",
 )
+@click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(
     "--precision",
     type=Named("precision", precisions),
@@ -64,7 +67,13 @@ def cli() -> None:
 @model_options
 @policy_options
 def convert(
-    model: Path | None, target: str, precision: Any, data: str | None, out: Path, **options: Any
+    model: Path | None,
+    target: str | None,
+    profile: Path | None,
+    precision: Any,
+    data: str | None,
+    out: Path,
+    **options: Any,
 ) -> None:
     """Convert a model and judge each artifact from its bytes.
 
@@ -78,12 +87,19 @@ def convert(
 
     from udacimed_edge.data import open_data
     from udacimed_edge.display import basis_text, progress, result_table, stdout
-    from udacimed_edge.pipeline import Plan, convert_all, plan_items
+    from udacimed_edge.pipeline import Plan, convert_all, device_item, plan_items
     from udacimed_edge.reporting import write_html
     from udacimed_edge.source import load_source
+    from udacimed_edge.targets.profile import read_profile
 
     console, settings = Console(stderr=True), policy_settings(options)
-    plan = Plan(plan_items(target, precision), out, settings)
+    if (target is None) == (profile is None):
+        raise click.UsageError("name either --target or --profile")
+    if profile is not None:
+        items: tuple[Item, ...] = (device_item(read_profile(profile), precision),)
+    else:
+        items = plan_items(str(target), precision)
+    plan = Plan(items, out, settings)
     dataset = open_data(data)
     with progress(console) as notify:
         results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
@@ -213,6 +229,65 @@ def compare(before: Path, after: Path) -> None:
     click.echo(change_markdown(change))
     if change.reasons:
         sys.exit(GateRefusedError.exit_code)
+
+
+@cli.command("targets")
+@click.argument("name", required=False)
+def targets_command(name: str | None) -> None:
+    """List the devices that are known, or explain one.
+
+    Example: udacimed-edge targets raspberry-pi-4
+    """
+    from udacimed_edge.display import devices_table, profile_text, stdout
+    from udacimed_edge.targets.profile import find_profile, load_profiles
+
+    if name is None:
+        stdout().print(devices_table(load_profiles().values()))
+    else:
+        stdout().print(profile_text(find_profile(name)), markup=False, highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@click.argument("artifact", type=click.Path(path_type=Path))
+def runner(artifact: Path) -> None:
+    """Put screen.pyz, the program a clinic runs, beside an artifact that passed on real radiographs.
+
+    The device needs Python, numpy, pillow and the format's runtime; neither PyTorch nor this toolkit.
+
+    Example: udacimed-edge runner out/ort-int8
+    """
+    from udacimed_edge.pipeline import add_runner
+
+    program = add_runner(artifact)
+    click.echo(f"{program}\nCopy its folder to the device; there: python screen.pyz IMAGE... --csv FILE")
+
+
+@cli.command()
+@click.argument("key", type=click.Path(path_type=Path))
+def keygen(key: Path) -> None:
+    """Make a minisign key pair to sign with: KEY (secret, keep it) and KEY.pub.
+
+    Example: udacimed-edge keygen hospital.key
+    """
+    from udacimed_edge.targets.signing import generate_key
+
+    public = key.with_name(f"{key.name}.pub")
+    click.echo(f"{generate_key(key, public)}\n{key} is secret; give away {public} or the line above")
+
+
+@cli.command()
+@click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="The secret key `keygen` made.")
+@click.option("--comment", default="", help="A line that is signed too, for example who signs.")
+def sign(files: tuple[Path, ...], key: Path, comment: str) -> None:
+    """Sign artifacts and reports, so that `minisign -V` shows that nobody changed them since.
+
+    Example: udacimed-edge sign out/ort-int8/model.ort out/ort-int8/report.json --key hospital.key
+    """
+    from udacimed_edge.targets.signing import sign as sign_file
+
+    for file in files:
+        click.echo(sign_file(file, key, comment or f"file:{file.name}"))
 
 
 @cli.command()

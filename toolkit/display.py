@@ -13,9 +13,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from udacimed_edge.pipeline import Result, Stage
+    from udacimed_edge.targets.profile import DeviceProfile
     from udacimed_edge.validation.metrics import Proportion
     from udacimed_edge.validation.report import Report
 
@@ -23,7 +24,9 @@ __all__ = [
     "basis_text",
     "changes_text",
     "clauses_text",
+    "devices_table",
     "figures_text",
+    "profile_text",
     "progress",
     "result_table",
     "stdout",
@@ -76,6 +79,39 @@ def _cells(result: Result) -> list[str]:
     verdict = f"[{colour}]{report.verdict}[/{colour}]"
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
     return [report.artifact.target, report.artifact.precision, verdict, size, *figures, seconds]
+
+
+def devices_table(profiles: Iterable[DeviceProfile]) -> Table:
+    """One row per device."""
+    table = Table(box=SIMPLE, collapse_padding=True)
+    for name in ("device", "what it is", "system", "takes, best first"):
+        table.add_column(name)
+    for profile in profiles:
+        table.add_row(
+            profile.name, profile.title, f"{profile.operating_system} {profile.architecture}", _takes(profile)
+        )
+    return table
+
+
+def _takes(profile: DeviceProfile) -> str:
+    return ", ".join(f"{choice.target} {choice.precision}" for choice in profile.formats)
+
+
+def profile_text(profile: DeviceProfile) -> str:
+    """Everything about one device."""
+    budget, sets = profile.budget, profile.instruction_sets
+    lines = [
+        f"{profile.name}: {profile.title}",
+        profile.description,
+        f"system: {profile.operating_system} {profile.architecture}; {profile.minimum}",
+        f"instruction sets: {', '.join(sets.has) or 'not stated'}; without {', '.join(sets.lacks) or 'none'}",
+        f"takes, best first: {_takes(profile)}",
+        f"budget: {budget.size_mib:g} MiB, {budget.ram_mib:g} MiB of memory, "
+        f"{budget.latency_ms:g} ms an image, {budget.images_per_second:g} images/s",
+        *profile.notes,
+        f"next: udacimed-edge convert --target {profile.name}",
+    ]
+    return "\n".join(lines)
 
 
 def verdict_text(report: Report) -> str:

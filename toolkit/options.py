@@ -66,10 +66,11 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
 
 def targets() -> list[str]:
-    """What `--target` takes."""
+    """What `--target` takes: formats, "all", and devices."""
     from udacimed_edge.converters import FORMATS
+    from udacimed_edge.targets.profile import load_profiles
 
-    return [*FORMATS, "all"]
+    return [*FORMATS, "all", *load_profiles()]
 
 
 def precisions() -> list[str]:

@@ -16,11 +16,13 @@ from udacimed_edge.artifact import REPORT_NAME, Precision, locate, report_of
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import run
 from udacimed_edge.data import DataSet, Split
-from udacimed_edge.errors import EdgeError, InputError
+from udacimed_edge.errors import EdgeError, GateRefusedError, InputError
 from udacimed_edge.files import output_errors, path_digest, replace_directory, staging
 from udacimed_edge.jobs import Job, Notify, run_jobs
 from udacimed_edge.prepare import Shared, computed_scores, share
 from udacimed_edge.reporting import CARD_NAME, write_card
+from udacimed_edge.targets.profile import DeviceProfile, find_profile
+from udacimed_edge.targets.runner import build_runner
 from udacimed_edge.validation.evaluate import Examination, SourceScores, data_record, examine
 from udacimed_edge.validation.external import examine_predictions, read_predictions
 from udacimed_edge.validation.gate import PolicySettings
@@ -34,7 +36,9 @@ __all__ = [
     "Plan",
     "Result",
     "Stage",
+    "add_runner",
     "convert_all",
+    "device_item",
     "plan_items",
     "validate_all",
     "validate_predictions",
@@ -111,8 +115,12 @@ class _FormatWork:
 def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
     """The items that `--target` and `--precision` stand for.
 
+    Args:
+        target: A format, "all", or a device: then the first of its formats, with that precision if given.
+        precision: None for the format's default, the standard set, or the device's preference.
+
     Raises:
-        InputError: The format has no such precision.
+        InputError: The format or device has no such precision, or there is no such device.
     """
     if target == "all":
         return tuple(
@@ -121,11 +129,26 @@ def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
             for chosen in (row.standard if precision is None else (precision,))
             if chosen in row.precisions
         )
+    if target not in FORMATS:
+        return (device_item(find_profile(target), precision),)
     row = FORMATS[target]
     chosen = precision or row.precisions[0]
     if chosen not in row.precisions:
         raise InputError(f"{target} has no {chosen}", f"it has: {', '.join(row.precisions)}")
     return (Item(target, chosen),)
+
+
+def device_item(profile: DeviceProfile, precision: Precision | None) -> Item:
+    """The artifact that suits a device best.
+
+    Raises:
+        InputError: None of its formats has that precision.
+    """
+    for choice in profile.formats:
+        if precision in (None, choice.precision):
+            return Item(choice.target, choice.precision)
+    has = ", ".join(f"{choice.target} {choice.precision}" for choice in profile.formats)
+    raise InputError(f"{profile.name} takes no {precision}", f"it takes: {has}")
 
 
 def convert_all(
@@ -291,6 +314,23 @@ def validate_predictions(
     examination = _examination(artifact, data, test, settings, load_model)
     report = examine_predictions(artifact, read_predictions(predictions, len(test.labels)), examination)
     return Result(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
+
+
+def add_runner(path: Path) -> Path:
+    """Put `screen.pyz`, the program a clinic runs, beside an artifact that has passed.
+
+    Raises:
+        InputError: No artifact, Core ML (which needs an app), or changed since its report.
+        GateRefusedError: There is no report, it is not PASS, or it is a rehearsal.
+    """
+    artifact = locate(path)
+    if artifact.suffix == ".mlpackage":
+        raise InputError(f"{artifact} runs in an app, not in Python", "take ort, litert or openvino")
+    report = _earlier_report(artifact)
+    if report is None or report.verdict != "PASS" or report.rehearsal:
+        why = "there is no report" if report is None else report.reason or "it passed a rehearsal only"
+        raise GateRefusedError(f"{artifact} is not proven: {why}", "convert it on real radiographs")
+    return build_runner(artifact.with_name("screen.pyz"))
 
 
 def _examination(

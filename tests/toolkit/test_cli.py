@@ -19,7 +19,10 @@ from click.testing import CliRunner
 
 from udacimed_edge.cli import cli, main
 from udacimed_edge.converters import FORMATS
+from udacimed_edge.errors import GateRefusedError
 from udacimed_edge.files import staging
+from udacimed_edge.targets.profile import load_profiles
+from udacimed_edge.targets.signing import verify
 from udacimed_edge.validation.report import read_report
 
 COMMAND = [sys.executable, "-m", "udacimed_edge"]
@@ -44,7 +47,7 @@ def test_every_help_has_an_example(name: str) -> None:
 def test_help_names_every_target() -> None:
     """The help of convert lists the formats that exist."""
     text = " ".join(CliRunner().invoke(cli, ["convert", "--help"]).output.split())
-    assert f"{', '.join(FORMATS)}, or all." in text
+    assert f"{', '.join(FORMATS)}, all, or a device" in text
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,9 @@ def test_help_names_every_target() -> None:
         (["--target", "ort", "--precision", "int-8"], "there is no precision 'int-8'; did you mean 'int8'?"),
         (["--target", "ort", "--mean", "a,b"], "'a,b' is not a list of numbers"),
         (["--target", "ort", "--min-sensitivity", "98"], "98.0 is not in the range 0<=x<=1"),
-        ([], "Missing option '--target'"),
+        ([], "name either --target or --profile"),
+        (["--target", "ort", "--profile", "x.toml"], "name either --target or --profile"),
+        (["--target", "rasberry-pi-4"], "did you mean 'raspberry-pi-4'?"),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_nearest(
@@ -179,6 +184,37 @@ def test_reports_that_are_not_there_are_bad_input(
     assert call(monkeypatch, *arguments) == 3
     assert message in capsys.readouterr().err
     assert not Path("report.html").exists()
+
+
+def test_targets_lists_and_explains_devices(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every device is listed, and one is explained with what it takes and allows."""
+    assert call(monkeypatch, "targets") == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in load_profiles())
+    assert call(monkeypatch, "targets", "raspberry-pi-4") == 0
+    explained = capsys.readouterr().out
+    assert "takes, best first: ort int8" in explained
+    assert "48 MiB" in explained
+    assert call(monkeypatch, "targets", "raspbery-pi-4") == 3
+    assert "did you mean 'raspberry-pi-4'" in capsys.readouterr().err
+
+
+def test_a_signed_file_verifies_and_a_changed_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `sign` signs with a key of `keygen` verifies with its public half, until it is changed."""
+    key, file = tmp_path / "hospital.key", tmp_path / "report.json"
+    file.write_text("{}")
+    assert call(monkeypatch, "keygen", str(key)) == 0
+    assert call(monkeypatch, "sign", str(file), "--key", str(key), "--comment", "Dr A") == 0
+    assert str(key) in capsys.readouterr().out
+    signature, public = tmp_path / "report.json.minisig", tmp_path / "hospital.key.pub"
+    assert verify(file, signature, public) == "Dr A"
+    file.write_text("{ }")
+    with pytest.raises(GateRefusedError):
+        verify(file, signature, public)
 
 
 def test_doctor_names_every_format(

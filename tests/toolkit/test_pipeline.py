@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from udacimed_edge import prepare
 from udacimed_edge.data import DataSet, open_data
@@ -18,6 +21,7 @@ from udacimed_edge.pipeline import (
     Item,
     Plan,
     Result,
+    add_runner,
     convert_all,
     plan_items,
     validate_all,
@@ -25,7 +29,7 @@ from udacimed_edge.pipeline import (
 )
 from udacimed_edge.source import SourceModel
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.report import read_report, write_report
+from udacimed_edge.validation.report import read_report, seal, write_report
 
 if TYPE_CHECKING:
     import torch
@@ -151,6 +155,42 @@ def test_answers_from_a_device_are_judged_by_the_same_gate(
     assert (result.report.verdict, result.report.metrics) == ("PASS", converted.report.metrics)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "it passed a rehearsal only"),
+        ({"rehearsal": False, "verdict": "FAIL", "reason": "agreement"}, "is not proven: agreement"),
+        (None, "there is no report"),
+    ],
+)
+def test_no_runner_for_what_is_not_proven(
+    changes: dict[str, object] | None, message: str, converted: Result, tmp_path: Path
+) -> None:
+    """The clinic's program is put only beside an artifact with a passing report on real radiographs."""
+    assert converted.artifact is not None
+    assert converted.report is not None
+    (tmp_path / "model.ort").write_bytes(converted.artifact.read_bytes())
+    if changes is not None:
+        write_report(seal(converted.report.model_copy(update=changes)), tmp_path / "report.json")
+    with pytest.raises(GateRefusedError, match=message):
+        add_runner(tmp_path)
+    assert not (tmp_path / "screen.pyz").exists()
+
+
+def test_a_runner_for_what_is_proven(converted: Result, tmp_path: Path) -> None:
+    """Beside a proven artifact the program screens an image, with no more than the artifact's folder."""
+    assert converted.artifact is not None
+    assert converted.report is not None
+    (tmp_path / "model.ort").write_bytes(converted.artifact.read_bytes())
+    proven = seal(converted.report.model_copy(update={"rehearsal": False}))
+    write_report(proven, tmp_path / "report.json")
+    Image.fromarray(open_data("synthetic").read("test").images[0]).save(tmp_path / "image.png")
+    command = [sys.executable, str(add_runner(tmp_path)), str(tmp_path / "image.png")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"{converted.report.predictions.artifact[0]:.4f}"[:5] in said
+    assert "not a diagnosis" in said
+
+
 def _flip_a_byte(folder: Path) -> None:
     content = bytearray((folder / "model.ort").read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -262,10 +302,13 @@ def test_a_dead_process_is_one_formats_error(
         ("openvino", "fp16", ["openvino-fp16"]),
         ("all", "fp16", ["coreml-fp16", "openvino-fp16"]),
         ("all", None, STANDARD),
+        ("raspberry-pi-4", None, ["ort-int8"]),
+        ("raspberry-pi-4", "fp32", ["ort-fp32"]),
+        ("mac", None, ["coreml-fp16"]),
     ],
 )
 def test_target_and_precision_name_items(target: str, precision: str | None, items: list[str]) -> None:
-    """A target stands for its default precision, `all` for the standard set."""
+    """A format stands for its default precision, `all` for the standard set, a device for what suits it."""
     assert [str(item) for item in plan_items(target, precision)] == items  # type: ignore[arg-type]
 
 
@@ -274,3 +317,5 @@ def test_a_precision_the_target_lacks_is_refused() -> None:
     with pytest.raises(InputError, match="ort has no fp16") as caught:
         plan_items("ort", "fp16")
     assert "int8, fp32" in caught.value.hint
+    with pytest.raises(InputError, match="raspberry-pi-4 takes no fp16"):
+        plan_items("raspberry-pi-4", "fp16")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
 
 __all__ = ["open_artifact"]
+
+_BUFFERS, _METADATA = 4, 6
+_NAME, _BUFFER = 0, 1
+_DATA = 0
+"""Field numbers on the way to the metadata, from TensorFlow Lite's `schema.fbs`."""
 
 
 def open_artifact(path: Path, threads: int = 0) -> Predictor:
@@ -50,19 +56,74 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
 def _contract_text(path: Path) -> str:
     """The contract in a flatbuffer's metadata table.
 
+    The few tables on the way are walked here: importing LiteRT's own schema takes as long as screening.
+
     Raises:
         ContractError: Not a LiteRT flatbuffer, damaged, or without a contract.
     """
-    from ai_edge_litert.schema_py_generated import Model
+    try:
+        # mapped, because a second copy of the weights is what a small device has no memory for
+        with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+            return _find_contract(content, path)
+    except ValueError as error:
+        if isinstance(error, ContractError):
+            raise
+        raise ContractError(f"{path} is not a LiteRT model") from error
 
-    content = path.read_bytes()
+
+def _find_contract(content: mmap, path: Path) -> str:
     if content[4:8] != b"TFL3":
         raise ContractError(f"{path} is not a LiteRT model")
     try:
-        model = Model.GetRootAs(content)
-        for entry in map(model.Metadata, range(model.MetadataLength())):
-            if entry.Name() == KEY.encode():
-                return bytes(model.Buffers(entry.Buffer()).DataAsNumpy()).decode()
-    except (struct.error, IndexError, ValueError, TypeError) as error:
+        model = _offset(content, 0)
+        buffers = _tables(content, model, _BUFFERS)
+        for entry in _tables(content, model, _METADATA):
+            if _bytes(content, entry, _NAME) == KEY.encode():
+                number = _field(content, entry, _BUFFER)
+                index = struct.unpack_from("<I", content, number)[0] if number else 0
+                return _bytes(content, buffers[index], _DATA).decode()
+    except (struct.error, IndexError, ValueError) as error:
         raise ContractError(f"{path} is a damaged LiteRT model: {error}") from error
     raise ContractError(f"{path} carries no contract: it was not made by udacimed-edge")
+
+
+def _offset(content: mmap, at: int) -> int:
+    """The position that the offset stored at `at` points to."""
+    return at + int(struct.unpack_from("<I", content, at)[0])
+
+
+def _field(content: mmap, table: int, number: int) -> int:
+    """Where a table keeps a field, or 0 without it (https://flatbuffers.dev/internals)."""
+    vtable = table - int(struct.unpack_from("<i", content, table)[0])
+    if vtable < 0:
+        raise ValueError("a table's layout is outside the file")
+    entry = 4 + 2 * number
+    if entry >= struct.unpack_from("<H", content, vtable)[0]:
+        return 0
+    inside = int(struct.unpack_from("<H", content, vtable + entry)[0])
+    return table + inside if inside else 0
+
+
+def _vector(content: mmap, table: int, number: int) -> tuple[int, int]:
+    """Start and length of a vector field."""
+    field = _field(content, table, number)
+    if not field:
+        return 0, 0
+    start = _offset(content, field)
+    return start + 4, int(struct.unpack_from("<I", content, start)[0])
+
+
+def _tables(content: mmap, table: int, number: int) -> list[int]:
+    """The positions of a vector's tables."""
+    start, length = _vector(content, table, number)
+    if start + 4 * length > len(content):
+        raise ValueError("it is cut off")
+    return [_offset(content, start + 4 * index) for index in range(length)]
+
+
+def _bytes(content: mmap, table: int, number: int) -> bytes:
+    """The content of a string or of a vector of bytes."""
+    start, length = _vector(content, table, number)
+    if start + length > len(content):
+        raise ValueError("it is cut off")
+    return content[start : start + length]

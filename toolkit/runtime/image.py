@@ -1,0 +1,249 @@
+"""A radiograph file to the 64x64 gray pixels an artifact takes, cut as MedMNIST cut its images.
+
+Centre square (side = the short edge), then Pillow's antialiased bilinear filter. Every artifact was
+trained and validated on images cut like this; another filter would be another input.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from udacimed_edge.runtime.appearance import doubts
+from udacimed_edge.runtime.contract import SIDE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+__all__ = ["ImageError", "Radiograph", "decode", "kind_of", "load", "read_bytes", "to_eight_bits"]
+
+MOST_PIXELS = 1 << 26
+"""67 megapixels; a large digital radiograph has 22. A small damaged file may claim any number."""
+
+MOST_BYTES = 1 << 28
+
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits per pixel that detectors deliver, in a container of 16."""
+
+_COLOURED = 16.0
+"""Mean distance, in gray levels, between a pixel's strongest and weakest channel; chosen, not measured:
+gray scans that went through JPEG stay below 4."""
+
+_SIGNATURES = {
+    "PNG": (0, b"\x89PNG\r\n\x1a\n"),
+    "JPEG": (0, b"\xff\xd8\xff"),
+    "TIFF": (0, b"II*\0"),
+    "TIFF, big-endian": (0, b"MM\0*"),
+    "BMP": (0, b"BM"),
+    "DICOM": (128, b"DICM"),
+}
+
+
+class ImageError(ValueError):
+    """A file that gives no radiograph, and why, in one line."""
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """What an artifact is asked about.
+
+    Attributes:
+        pixels: uint8 of shape (64, 64), values 0..255, 0 black.
+        warnings: What a person should know before trusting an answer; empty when nothing is odd.
+    """
+
+    pixels: NDArray[np.uint8]
+    warnings: tuple[str, ...]
+
+
+def load(path: Path) -> Radiograph:
+    """Read a radiograph.
+
+    Args:
+        path: A PNG, JPEG, TIFF, BMP or DICOM file; told apart by content, not by name.
+
+    Raises:
+        ImageError: The file gives no radiograph; the message is one line without the file's name.
+    """
+    return decode(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ImageError: It is no file, cannot be read, is empty or larger than 256 MiB.
+    """
+    try:
+        if not path.exists():
+            raise ImageError("there is no such file")
+        if not path.is_file():  # a pipe or device would keep the batch waiting for ever
+            raise ImageError("it is not a file")
+        if path.stat().st_size > MOST_BYTES:
+            raise ImageError(f"it is larger than {MOST_BYTES >> 20} MiB")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"it cannot be read: {reason}") from error
+    if not content:
+        raise ImageError("it is empty")
+    return content
+
+
+def kind_of(content: bytes) -> str | None:
+    """Tell "PNG", "JPEG", "TIFF", "BMP" or "DICOM" apart by the first 132 bytes; None for anything else."""
+    for kind, (start, signature) in _SIGNATURES.items():
+        if content[start : start + len(signature)] == signature:
+            return kind.partition(",")[0]
+    return None
+
+
+def decode(content: bytes) -> Radiograph:
+    """A file's bytes to the pixels an artifact takes.
+
+    Raises:
+        ImageError: As for `load`.
+    """
+    kind = kind_of(content)
+    if kind is None:
+        raise ImageError("it is not a PNG, JPEG, TIFF, BMP or DICOM image")
+    notes: list[str] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = _from_dicom(content, notes) if kind == "DICOM" else _picture(content, kind, notes)
+            pixels = _cut(picture, notes)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow and pydicom raise nearly every built-in one for a damaged file
+        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise ImageError(f"it is a damaged {kind} image: {reason}") from error
+    return Radiograph(pixels, (*notes, *doubts(pixels)))
+
+
+def to_eight_bits(values: NDArray[Any], notes: list[str]) -> NDArray[np.uint8]:
+    """Gray values of up to 16 bits as 8 bits: 0 stays black, full scale becomes 255, rounded.
+
+    Full scale is that of the smallest depth a detector delivers (8, 10, 12, 14 or 16 bits) which holds
+    the brightest pixel: most 16-bit files hold 12 bits and would otherwise come out nearly black.
+
+    Args:
+        values: Whole numbers 0..65535 of any shape.
+        notes: Gets a line where the depth was concluded and is below 16 bits.
+
+    Raises:
+        ImageError: A value outside 0..65535.
+    """
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("its gray values exceed 16 bits: save it as 8-bit or 16-bit gray")
+    depth = next(bits for bits in _DEPTHS if values.max() < 1 << bits)
+    if depth < 16:
+        notes.append(f"16-bit file taken as {depth}-bit by its brightest pixel")
+    table = np.rint(np.arange(1 << depth) * (255.0 / ((1 << depth) - 1))).astype(np.uint8)
+    result: NDArray[np.uint8] = table[values]
+    return result
+
+
+def _require_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise ImageError(f"it has {width}x{height} pixels, more than {MOST_PIXELS >> 20} million")
+
+
+def _picture(content: bytes, kind: str, notes: list[str]) -> Image.Image:
+    """A PNG, JPEG, TIFF or BMP upright, in mode "L" or "RGB".
+
+    Raises:
+        ImageError: Too large, several pictures, or pixels without a defined white.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if kind == "TIFF":  # Pillow would load all its 40 plugins to find this one
+        from PIL import TiffImagePlugin  # noqa: F401
+
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(content), formats=[kind])
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"it has more than {MOST_PIXELS >> 20} million pixels") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"it is a damaged {kind} image: its header cannot be read") from error
+    _require_size(*picture.size)
+    # a phone's JPEG may hold a preview behind the picture (MPO); in other formats any page may be the one
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+        raise ImageError("it holds several pictures: save the radiograph alone")
+    white_is_zero = kind == "TIFF" and getattr(picture, "tag_v2", {}).get(262) == 0
+    picture.load()
+    try:
+        picture = ImageOps.exif_transpose(picture)
+    except Exception:  # damaged EXIF data raises nearly every built-in one; the pixels are whole
+        notes.append("the rotation noted in the file cannot be read")
+    return _plain(picture, white_is_zero, notes)
+
+
+def _plain(picture: Image.Image, white_is_zero: bool, notes: list[str]) -> Image.Image:
+    """Any of Pillow's modes as "L" or "RGB", transparency over black.
+
+    Raises:
+        ImageError: Floating-point pixels, or more than 16 bits.
+    """
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise ImageError("its pixels are floating point, without a defined white: save it as 16-bit gray")
+    if picture.mode.startswith("I"):
+        gray = to_eight_bits(np.asarray(picture), notes)
+        return Image.fromarray(255 - gray if white_is_zero else gray)
+    if picture.mode in ("1", "L"):
+        return picture.convert("L")
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        if picture.getchannel("A").getextrema() != (255, 255):
+            notes.append("transparent parts taken as black")
+            black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+            picture = Image.alpha_composite(black, picture)
+    return picture.convert("RGB")
+
+
+def _from_dicom(content: bytes, notes: list[str]) -> Image.Image:
+    """A DICOM file's picture in mode "L" or "RGB".
+
+    Raises:
+        ImageError: pydicom is missing, or as for `dicom.read`.
+    """
+    from PIL import Image
+
+    from udacimed_edge.runtime import dicom
+
+    try:
+        pixels = dicom.read(content, MOST_PIXELS, notes)
+    except ModuleNotFoundError as error:
+        raise ImageError(
+            f"DICOM needs {error.name}, not installed here: run `pip install pydicom`, or export it as PNG"
+        ) from error
+    except dicom.DicomError as error:
+        raise ImageError(str(error)) from error
+    return Image.fromarray(pixels)
+
+
+def _cut(picture: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+    """The centre square, gray: uint8 of shape (64, 64), values 0..255."""
+    from PIL import Image
+
+    if picture.mode == "RGB":
+        small = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
+        if np.ptp(small, axis=2).mean() > _COLOURED:
+            notes.append("the picture is in colour")
+    width, height = picture.size
+    side = min(width, height)
+    if side < SIDE:
+        notes.append(f"only {width}x{height} pixels, enlarged")
+    left, top = (width - side) // 2, (height - side) // 2
+    square = picture.convert("L").crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.uint8)
