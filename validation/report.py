@@ -212,7 +212,7 @@ class Report(Record):
 
 def seal(report: Report) -> Report:
     """The report with its own digest, so that a change made afterwards shows."""
-    return report.model_copy(update={"report_digest": _digest(report)})
+    return report.model_copy(update={"report_digest": _digest(report.model_dump(mode="json"))})
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -233,7 +233,8 @@ def read_report(path: Path) -> Report:
     """
     text = read_text(path)
     try:
-        version = json.loads(text).get("schema_version")
+        content = json.loads(text)
+        version = content.get("schema_version")
         if version != 1:
             raise InputError(f"{path} is a report of version {version}; this udacimed-edge reads version 1")
         report = Report.model_validate_json(text)
@@ -243,11 +244,12 @@ def read_report(path: Path) -> Report:
         raise InputError(f"{path} is not a report: {where}: {first['msg']}") from error
     except (ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a report: {error}") from error
-    if report.report_digest != _digest(report):
+    if report.report_digest != _digest(content):
         raise InputError(f"{path} was changed after it was written", "validate the artifact again")
     return report
 
 
-def _digest(report: Report) -> str:
-    content = report.model_dump(mode="json", exclude={"report_digest"})
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _digest(content: dict[str, Any]) -> str:
+    """Over what was written, so that a report stays valid where a later version knows more fields."""
+    rest = {key: value for key, value in content.items() if key != "report_digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

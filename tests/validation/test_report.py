@@ -16,7 +16,7 @@ from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation import evaluate
 from udacimed_edge.validation.evaluate import Examination, SourceScores, examine
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.report import LIMITS, DataRecord, Report, read_report, write_report
+from udacimed_edge.validation.report import LIMITS, DataRecord, Report, _digest, read_report, write_report
 
 LABELS = np.array([0, 1] * 20, dtype=np.uint8)
 SCORES = np.where(LABELS == 1, 0.9, 0.1)
@@ -53,6 +53,16 @@ def test_a_report_reads_back_as_written(report: Report, tmp_path: Path) -> None:
     """What is read from report.json equals what was written."""
     write_report(report, tmp_path / "report.json")
     assert read_report(tmp_path / "report.json") == report
+
+
+def test_a_report_without_later_fields_reads_back(report: Report, tmp_path: Path) -> None:
+    """A report that was sealed before a field existed is still as it was written."""
+    content = json.loads(report.model_dump_json())
+    del content["latency"]
+    content["report_digest"] = _digest(content)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    assert read_report(path).latency is None
 
 
 def test_every_report_states_the_limits(report: Report) -> None:
