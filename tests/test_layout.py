@@ -209,3 +209,13 @@ def test_the_version_is_the_installed_one() -> None:
     except metadata.PackageNotFoundError:
         pytest.skip("udacimed-edge is imported without being installed")
     assert udacimed_edge.__version__ == installed
+
+
+@checkout
+def test_the_extra_all_is_every_format_s() -> None:
+    """`[all]` installs what the extras of the formats install, no more and no less."""
+    from udacimed_edge.converters import FORMATS
+
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert sorted(extras["all"]) == sorted(line for row in FORMATS.values() for line in extras[row.extra])

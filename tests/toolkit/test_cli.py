@@ -276,11 +276,12 @@ def _wait_for(process: subprocess.Popen[str], line: str) -> None:
     raise AssertionError(f"it ended without saying {line!r}")
 
 
-def _processes_of(group: int) -> list[str]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False
-    )
-    return found.stdout.split()
+def _is_running(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.slow
@@ -301,9 +302,9 @@ def test_a_conversion_that_is_stopped_leaves_the_earlier_result(
     code = process.wait(timeout=30)
     assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while _processes_of(process.pid) and time.monotonic() < deadline:
+    while _is_running(process.pid) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not _processes_of(process.pid)
+    assert not _is_running(process.pid)
     assert (earlier / "model.tflite").read_bytes() == b"earlier"
     with staging(tmp_path):
         pass  # what the next run begins with
