@@ -118,8 +118,11 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, also under kill -9 and on a full disk.
 
     Raises:
-        OutputError: The file cannot be written; what was there before is untouched.
+        OutputError: The file cannot be written, or something stands there that is no file, such as a folder
+            or /dev/null; what was there before is untouched.
     """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: something that is no file stands there", "name another")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_STAGING}{os.getpid()}-")

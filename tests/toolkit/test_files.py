@@ -94,6 +94,17 @@ def test_an_openvino_model_is_digested_with_its_weights(tmp_path: Path) -> None:
     assert size_bytes(xml) == len("<net/>") + len("12")
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A folder or a device at the path is refused and stays: root could replace /dev/null itself."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(OutputError, match=rf"cannot write .*{name}: something that is no file"):
+            write_atomic(tmp_path / name, b"new")
+    assert (tmp_path / "folder").is_dir()
+    assert (tmp_path / "pipe").is_fifo()
+
+
 @pytest.mark.parametrize(
     "change",
     [
