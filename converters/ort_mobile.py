@@ -26,7 +26,7 @@ def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], o
     """Write an ORT-format model.
 
     INT8 is static: unsigned activations times signed weights per channel, the pair x86 has fast kernels
-    for (signed times signed took 19 ms an image there, this 1 ms). The weights keep to 7 bits: without
+    for (signed times signed took 19 ms an image there, this 0.5 ms). The weights keep to 7 bits: without
     VNNI the products of two 8-bit values saturate, and a laptop would decide differently from us.
 
     Args:

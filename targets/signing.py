@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from udacimed_edge.errors import GateRefusedError, InputError, OutputError
-from udacimed_edge.files import read_text, write_atomic
+from udacimed_edge.files import hash_file, read_text, write_atomic
 
 __all__ = ["SUFFIX", "generate_key", "sign", "verify"]
 
@@ -88,7 +88,7 @@ def sign(path: Path, secret: Path, comment: str) -> Path:
     if not comment.isprintable() or len(comment.encode()) > _COMMENT_BYTES:
         raise InputError(f"a signature's comment is one printable line of at most {_COMMENT_BYTES} bytes")
     key_id, key = _read_secret(secret)
-    of_digest = key.sign(_digest(path))
+    of_digest = key.sign(hash_file(path, "blake2b"))
     of_comment = key.sign(of_digest + comment.encode())
     lines = (
         f"{_UNTRUSTED}verify with: minisign -V -p PUBLIC_KEY_FILE -m SIGNED_FILE",
@@ -123,7 +123,7 @@ def verify(path: Path, signature: Path, public_key: str | Path) -> str:
             f"{signature} was made with the key {_shown(signed.key_id)}, not with {_shown(key_id)}",
             "ask whoever signed it for the public key, and not over the way the file came",
         )
-    if not _holds(key, signed.of_digest, _digest(path)):
+    if not _holds(key, signed.of_digest, hash_file(path, "blake2b")):
         raise GateRefusedError(
             f"{path} is not what was signed with the key {_shown(key_id)}",
             "it, or its signature, was changed: do not use it, get a new copy",
@@ -139,17 +139,6 @@ def verify(path: Path, signature: Path, public_key: str | Path) -> str:
 def _shown(key_id: bytes) -> str:
     """A key's number as minisign prints it."""
     return f"{int.from_bytes(key_id, 'little'):016X}"
-
-
-def _digest(path: Path) -> bytes:
-    digest = hashlib.blake2b()
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    return digest.digest()
 
 
 def _holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

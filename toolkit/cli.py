@@ -105,12 +105,12 @@ def convert(
         results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
     screen = stdout()
     screen.print(result_table(results))
+    _explain(results, console)
     reports = [result.report for result in results if result.report]
     if reports:
         screen.print(basis_text(reports[0]), highlight=False, markup=False, soft_wrap=True)
         write_html(reports, out / PAGE)
         console.print(f"For people: {out / PAGE}", highlight=False, soft_wrap=True)
-    _explain(results, console)
     _leave(results)
     passed = next(r.artifact for r in results if r.artifact)
     command = f"udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else "")

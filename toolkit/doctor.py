@@ -60,12 +60,9 @@ def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Where data would come from without `--data`, by way; a path that does not exist says so."""
     named = environment.get(ENVIRONMENT_VARIABLE)
     cached = Path.home() / ".medmnist" / "pneumoniamnist_64.npz"
+    absent = "" if named and Path(named).is_file() else " (no such file)"
     return {
-        ENVIRONMENT_VARIABLE: "not set"
-        if not named
-        else named
-        if Path(named).is_file()
-        else f"{named} (no such file)",
+        ENVIRONMENT_VARIABLE: f"{named}{absent}" if named else "not set",
         "medmnist": str(cached) if cached.is_file() else "not downloaded yet",
         "synthetic": "built in, for rehearsals",
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -14,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from udacimed_edge.errors import InputError, OutputError
+from udacimed_edge.runtime import digest
+from udacimed_edge.runtime.digest import files_of
 
 __all__ = [
     "files_of",
+    "hash_file",
     "output_errors",
     "path_digest",
     "read_text",
@@ -30,20 +32,31 @@ __all__ = [
 _STAGING = ".staging-"
 
 
+def hash_file(path: Path, algorithm: str = "sha256") -> bytes:
+    """Digest of a file's bytes.
+
+    Raises:
+        InputError: The file is missing or cannot be read.
+    """
+    with _read_errors(path):
+        return digest.hash_file(path, algorithm)
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits.
 
     Raises:
         InputError: The file is missing or cannot be read.
     """
-    digest = hashlib.sha256()
+    return hash_file(path).hex()
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        yield
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def read_text(path: Path) -> str:
@@ -60,33 +73,16 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 text") from error
 
 
-def files_of(path: Path) -> list[Path]:
-    """The files an artifact path stands for, sorted: itself, or all below it.
-
-    An OpenVINO `.xml` stands for itself and the `.bin` of the same name, which holds its weights.
-    """
-    if path.is_dir():
-        return sorted((p for p in path.rglob("*") if p.is_file()), key=Path.as_posix)
-    weights = path.with_suffix(".bin")
-    return [weights, path] if path.suffix == ".xml" and weights.exists() else [path]
-
-
 def path_digest(path: Path) -> str:
-    """One SHA-256 for an artifact of one file or many.
-
-    A single file's digest is what `sha256sum` prints for it. Several files are digested as
-    `sha256sum` would list them (`<hex>  <name>` lines, sorted by name), so a person can check it.
+    """One SHA-256 for an artifact of one file or many (`runtime.digest.path_digest`).
 
     Raises:
-        InputError: The path is missing or cannot be read.
+        InputError: The path is missing, cannot be read, or is an empty folder.
     """
-    files = files_of(path)
-    if files == [path]:
-        return sha256_file(path)
-    if not files:
+    if not files_of(path):
         raise InputError(f"{path} is an empty folder")
-    lines = [f"{sha256_file(f)}  {f.relative_to(path.parent).as_posix()}\n" for f in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with _read_errors(path):
+        return digest.path_digest(path)
 
 
 def size_bytes(path: Path) -> int:

@@ -321,7 +321,7 @@ def add_runner(path: Path) -> Path:
 
     Raises:
         InputError: No artifact, Core ML (which needs an app), or changed since its report.
-        GateRefusedError: There is no report, it is not PASS, or it is a rehearsal.
+        GateRefusedError: There is no report, it is not PASS, it is a rehearsal, or its bounds are not ours.
     """
     artifact = locate(path)
     if artifact.suffix == ".mlpackage":
@@ -330,6 +330,11 @@ def add_runner(path: Path) -> Path:
     if report is None or report.verdict != "PASS" or report.rehearsal:
         why = "there is no report" if report is None else report.reason or "it passed a rehearsal only"
         raise GateRefusedError(f"{artifact} is not proven: {why}", "convert it on real radiographs")
+    if report.policy.digest != PolicySettings().digest():
+        raise GateRefusedError(
+            f"{artifact} is not proven: it was judged by other bounds than the policy's own",
+            "convert it without --min-sensitivity, --max-specificity-drop, --max-auc-drop, --min-agreement",
+        )
     return build_runner(artifact.with_name("screen.pyz"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from udacimed_edge.card import read_card
 from udacimed_edge.data import open_data, sample_synthetic
-from udacimed_edge.source import load_source
+from udacimed_edge.source import REFERENCE, load_source
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -49,6 +50,13 @@ def test_fit_synthetic_writes_a_sampler(little_data: Path, tmp_path: Path) -> No
     for label in (0, 1):
         drawn, fitted = images[labels == label].mean(0), train.images[train.labels == label].mean(0)
         assert np.abs(drawn - fitted).mean() < 5
+
+
+def test_model_card_writes_the_committed_card(tmp_path: Path) -> None:
+    """The reference model's card for people is what the script makes of its JSON card."""
+    shutil.copy(REFERENCE.with_suffix(".json"), tmp_path / "reference.json")
+    assert "reference.md" in run("model_card.py", str(tmp_path / "reference.json"))
+    assert (tmp_path / "reference.md").read_text() == REFERENCE.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow

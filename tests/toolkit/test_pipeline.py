@@ -160,6 +160,7 @@ def test_answers_from_a_device_are_judged_by_the_same_gate(
     [
         ({}, "it passed a rehearsal only"),
         ({"rehearsal": False, "verdict": "FAIL", "reason": "agreement"}, "is not proven: agreement"),
+        ({"rehearsal": False}, "other bounds than the policy's own"),
         (None, "there is no report"),
     ],
 )
@@ -182,7 +183,9 @@ def test_a_runner_for_what_is_proven(converted: Result, tmp_path: Path) -> None:
     assert converted.artifact is not None
     assert converted.report is not None
     (tmp_path / "model.ort").write_bytes(converted.artifact.read_bytes())
-    proven = seal(converted.report.model_copy(update={"rehearsal": False}))
+    settings = PolicySettings()
+    policy = converted.report.policy.model_copy(update={"settings": settings, "digest": settings.digest()})
+    proven = seal(converted.report.model_copy(update={"rehearsal": False, "policy": policy}))
     write_report(proven, tmp_path / "report.json")
     Image.fromarray(open_data("synthetic").read("test").images[0]).save(tmp_path / "image.png")
     command = [sys.executable, str(add_runner(tmp_path)), str(tmp_path / "image.png")]

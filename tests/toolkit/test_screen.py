@@ -325,7 +325,11 @@ def test_the_digest_is_that_of_the_reports(tmp_path: Path, files: list[str]) -> 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode() * 99)
     artifact = tmp_path / files[0].split("/")[0]
-    assert screen._digest(artifact) == path_digest(artifact)
+    assert screen.path_digest(artifact) == path_digest(artifact)
+    digests = {name: hashlib.sha256(name.encode() * 99).hexdigest() for name in sorted(files)}
+    listed = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    expected = digests[files[0]] if len(files) == 1 else hashlib.sha256(listed.encode()).hexdigest()
+    assert screen.path_digest(artifact) == expected
 
 
 def test_a_device_that_computes_as_validated_passes(clinic: Clinic) -> None:

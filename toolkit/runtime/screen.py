@@ -20,6 +20,7 @@ from pathlib import Path
 
 from udacimed_edge.runtime import image, selftest
 from udacimed_edge.runtime.contract import ContractError, Predictor
+from udacimed_edge.runtime.digest import path_digest
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
 from udacimed_edge.runtime.results import NOTICE, Record, Results, ResultsError
 
@@ -154,37 +155,13 @@ def _beside(home: Path) -> Path:
 
 def _open(path: Path, threads: int) -> Model:
     try:
-        return Model(path, _digest(path), open_artifact(path, threads))
+        return Model(path, path_digest(path), open_artifact(path, threads))
     except ImportError as error:
         raise ArtifactError(f"{error.name or error} is not installed on this device") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
     except (ContractError, RuntimeError) as error:
         raise ArtifactError(str(error)) from error
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of an artifact, as the toolkit's reports name it (`files.path_digest`)."""
-    weights = path.with_suffix(".bin")
-    files = [path]
-    if path.is_dir():
-        files = sorted((p for p in path.rglob("*") if p.is_file()), key=Path.as_posix)
-    elif path.suffix == ".xml" and weights.exists():
-        files = [weights, path]
-    digests = [_sha256(file) for file in files]
-    if files == [path]:
-        return digests[0]
-    names = (file.relative_to(path.parent).as_posix() for file in files)
-    listing = "".join(f"{digest}  {name}\n" for digest, name in zip(digests, names, strict=True))
-    return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:  # in blocks: a small device has no memory to spare for a second copy
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _screen(names: Sequence[str], model: Model, results: Results | None) -> int:
