@@ -27,11 +27,13 @@ ORDER = (
     {"errors", "files", "runtime"},
     {"artifact", "extras", "machine", "jobs"},
     {"card", "data", "network", "load_pt2", "load_onnx", "source"},
+    {"augmentation", "training"},
     {"converters", "targets", "validation"},
     {"prepare", "doctor", "reporting"},
     {"pipeline"},
     {"display"},
     {"options"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 )
@@ -160,7 +162,14 @@ def test_the_command_line_starts_light(tmp_path: Path) -> None:
 @checkout
 @pytest.mark.parametrize(
     ("place", "folder"),
-    [(".", "toolkit"), (".", "converters"), (".", "targets"), (".", "validation"), ("toolkit", "runtime")],
+    [
+        (".", "toolkit"),
+        (".", "converters"),
+        (".", "targets"),
+        (".", "validation"),
+        ("toolkit", "runtime"),
+        ("toolkit", "commands"),
+    ],
 )
 def test_a_folder_is_not_imported_by_its_own_name(tmp_path: Path, place: str, folder: str) -> None:
     """Nobody gets a second copy of a package by the name of its folder."""

@@ -24,7 +24,9 @@ __all__ = [
     "LatencyRecord",
     "PolicyRecord",
     "PredictionRecord",
+    "ProcessorRecord",
     "Report",
+    "RungRecord",
     "SourceRecord",
     "Verdict",
     "read_report",
@@ -65,6 +67,8 @@ class ArtifactRecord(Record):
         files: Each file.
         contract: What the artifact says about itself, read from its bytes.
         weight_dtypes: Weight elements by type, counted in its tensors.
+        operators: Operators by the type they compute in: "int8", "fp32" and others.
+        mac_shares: Share of the multiply-accumulates of one image by the type they are computed in, 0..1.
     """
 
     target: str
@@ -74,6 +78,8 @@ class ArtifactRecord(Record):
     files: tuple[FileRecord, ...]
     contract: dict[str, Any]
     weight_dtypes: dict[str, int]
+    operators: dict[str, int] = Field(default_factory=dict)
+    mac_shares: dict[str, float] = Field(default_factory=dict)
 
 
 class DataRecord(Record):
@@ -110,12 +116,66 @@ class SourceRecord(Record):
 
 
 class CalibrationRecord(Record):
-    """The images INT8 was calibrated on."""
+    """The images INT8 was calibrated on; `origin` is "custom", "official" or "synthetic"."""
 
     images: int
     digest: str
     split: str
     data_digest: str
+    origin: str = ""
+
+
+class RungRecord(Record):
+    """One rung of the INT8 ladder that was tried, judged on the validation split.
+
+    Attributes:
+        number: 1 for the lowest.
+        name: The method, in words.
+        passed: Whether the policy held on the validation split.
+        reason: Why not; empty where it did.
+        float_layers: Names of the layers that were left in float.
+    """
+
+    number: int
+    name: str
+    passed: bool
+    reason: str = ""
+    float_layers: tuple[str, ...] = ()
+
+
+class ProcessorRecord(Record):
+    """The artifact as another processor computes it: one row of the matrix.
+
+    Attributes:
+        name: Of the row, for example "openvino-avx2".
+        processor: What it stands for, in words.
+        way: How it was computed: "native", an environment variable, or the emulator's command.
+        verdict: Of the policy on these answers; SKIP where it was not computed.
+        reason: Why it is not PASS; empty otherwise.
+        sensitivity: 0..1; None where it was not computed, as for all that follow.
+        specificity: 0..1.
+        auc: 0..1.
+        changed: Decisions that differ from the judged run's.
+        max_difference: Largest difference in probability from the judged run.
+        prediction_digest: Over the probabilities, as in `PredictionRecord`.
+        seconds: What computing it took.
+        comparison_only: True for settings that are not the artifact's own, shown for what they would cost:
+            such a row never decides the verdict.
+    """
+
+    name: str
+    processor: str
+    way: str
+    verdict: Verdict
+    reason: str = ""
+    sensitivity: float | None = None
+    specificity: float | None = None
+    auc: float | None = None
+    changed: int | None = None
+    max_difference: float | None = None
+    prediction_digest: str | None = None
+    seconds: float | None = None
+    comparison_only: bool = False
 
 
 class PolicyRecord(Record):
@@ -179,6 +239,9 @@ class Report(Record):
         threshold_origin: Where the threshold comes from.
         sensitivity_bound_clears: Whether the lower end of sensitivity's exact 95 % interval reaches the
             required sensitivity; None where nothing was measured. At 390 positives it needs 390 or 389 found.
+        rungs: The rungs of the INT8 ladder that were tried, the artifact's own the last; empty where the
+            artifact is not INT8, or was not made by this run and carries no earlier report.
+        processors: The processor matrix; empty where it was not asked for.
         report_digest: SHA-256 of the rest of this report as canonical JSON.
     """
 
@@ -203,6 +266,8 @@ class Report(Record):
     comparison: Comparison | None
     invariance: Invariance | None
     latency: LatencyRecord | None = None
+    rungs: tuple[RungRecord, ...] = ()
+    processors: tuple[ProcessorRecord, ...] = ()
     policy: PolicyRecord
     predictions: PredictionRecord
     environment: EnvironmentRecord

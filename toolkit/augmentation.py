@@ -78,7 +78,8 @@ def _mix_spectra(images: Tensor, settings: Augmentation, generator: torch.Genera
     spectrum = torch.fft.rfft2(images)
     amplitude, part = spectrum.abs(), amount.view(-1, 1, 1, 1)
     mixed = torch.polar((1 - part) * amplitude + part * amplitude[other], spectrum.angle())
-    return torch.fft.irfft2(mixed, s=images.shape[-2:]).clamp(0, 1)
+    result: Tensor = torch.fft.irfft2(mixed, s=images.shape[-2:]).clamp(0, 1)
+    return result
 
 
 def _move(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -93,7 +94,8 @@ def _move(images: Tensor, settings: Augmentation, generator: torch.Generator) ->
         return moved * _uniform(count, -limit, limit, generator)
 
     angle = draw(math.radians(settings.rotation))
-    zoom = torch.exp(moved * _uniform(count, *map(math.log, settings.scale), generator))
+    smallest, largest = settings.scale
+    zoom = torch.exp(moved * _uniform(count, math.log(smallest), math.log(largest), generator))
     stretch = torch.exp(draw(settings.anisotropy))
     x, y = 1 / (zoom * stretch), stretch / zoom
     rows = [
