@@ -68,7 +68,7 @@ class ArtifactRecord(Record):
         contract: What the artifact says about itself, read from its bytes.
         weight_dtypes: Weight elements by type, counted in its tensors.
         operators: Operators by the type they compute in: "int8", "fp32" and others.
-        mac_shares: Share of the multiply-accumulates of one image by the type they are computed in, 0..1.
+        macs: Multiply-accumulates of one image by the type they are computed in.
     """
 
     target: str
@@ -79,7 +79,7 @@ class ArtifactRecord(Record):
     contract: dict[str, Any]
     weight_dtypes: dict[str, int]
     operators: dict[str, int] = Field(default_factory=dict)
-    mac_shares: dict[str, float] = Field(default_factory=dict)
+    macs: dict[str, int] = Field(default_factory=dict)
 
 
 class DataRecord(Record):
