@@ -11,7 +11,7 @@ from typing import Any
 
 from udacimed_edge.data import Split
 from udacimed_edge.errors import InputError
-from udacimed_edge.validation import content, figures, provenance
+from udacimed_edge.validation import content, figures, int8, provenance
 from udacimed_edge.validation.report import LIMITS, Report
 
 __all__ = ["render_html"]
@@ -71,6 +71,10 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
         paired_ill=content.paired_table(reports, "pneumonia"),
         paired_normal=content.paired_table(reports, "normal"),
         artifacts=[_artifact(name, r, images) for name, r in zip(labelled, reports, strict=True)],
+        processors_text=int8.processors_text(reports),
+        processors=int8.processor_table(reports),
+        rungs=int8.rung_table(reports),
+        work=int8.work_table(reports),
         sizes=provenance.size_table(reports),
         facts=provenance.facts(reports),
         tools=provenance.tools_table(reports),

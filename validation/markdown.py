@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from udacimed_edge.validation import content, provenance
+from udacimed_edge.validation import content, int8, provenance
 from udacimed_edge.validation.content import Table
 from udacimed_edge.validation.report import LIMITS, Report
 
@@ -86,9 +86,17 @@ def _tables(reports: Sequence[Report]) -> list[str]:
         content.paired_text(reports),
         table_text(content.paired_table(reports, "pneumonia")),
         table_text(content.paired_table(reports, "normal")),
+        *_int8(reports),
         "## Size and latency",
         table_text(provenance.size_table(reports)),
     ]
+
+
+def _int8(reports: Sequence[Report]) -> list[str]:
+    processors = int8.processor_table(reports)
+    text = [int8.processors_text(reports)] if processors.rows else []
+    tables = [t for t in (processors, int8.rung_table(reports), int8.work_table(reports)) if t.rows]
+    return ["## INT8 and other processors", *text, *map(table_text, tables)] if tables else []
 
 
 def _artifact(name: str, report: Report, level: str) -> list[str]:

@@ -1,0 +1,104 @@
+"""What a report says of INT8: the rung it stands on, where the work is done, how other processors compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from udacimed_edge.validation.content import GLYPHS, NOT_MEASURED, Table, names
+from udacimed_edge.validation.report import ProcessorRecord, Report
+
+__all__ = ["processor_table", "processors_text", "rung_table", "work_table"]
+
+
+def rung_table(reports: Sequence[Report]) -> Table:
+    """Every rung of the ladder that was tried; an artifact stands on its last."""
+    rows = tuple(
+        (
+            name,
+            f"{rung.number}",
+            rung.name,
+            "✓ held" if rung.passed else "✗ broken",
+            rung.reason,
+            ", ".join(rung.float_layers) or "none",
+        )
+        for name, report in zip(names(reports), reports, strict=True)
+        for rung in report.rungs
+    )
+    columns = (
+        "Artifact",
+        "Rung",
+        "Method",
+        "Policy on the validation split",
+        "Why not",
+        "Layers left in float",
+    )
+    return Table(
+        "rungs", "How each INT8 artifact was made: one rung after the other until one held", columns, rows
+    )
+
+
+def work_table(reports: Sequence[Report]) -> Table:
+    """Multiply-accumulates and operators by the type they are computed in."""
+    rows = tuple(
+        (name, f"{sum(macs.values()) / 1e6:.1f}", _shares(macs), _counts(report.artifact.operators))
+        for name, report in zip(names(reports), reports, strict=True)
+        if (macs := report.artifact.macs)
+    )
+    columns = ("Artifact", "Million multiply-accumulates an image", "Share by type", "Operators by type")
+    return Table("work", "Where the work is done, counted in each artifact's own graph", columns, rows)
+
+
+def _shares(macs: dict[str, int]) -> str:
+    total = sum(macs.values())
+    return ", ".join(f"{n / total:.2%} {dtype}" for dtype, n in sorted(macs.items()) if total)
+
+
+def _counts(operators: dict[str, int]) -> str:
+    return ", ".join(f"{n} {dtype}" for dtype, n in sorted(operators.items())) or NOT_MEASURED
+
+
+def processors_text(reports: Sequence[Report]) -> str:
+    """What the matrix is, and what it found, in words."""
+    rows = [row for report in reports for row in report.processors if not row.comparison_only]
+    ran = [row for row in rows if row.verdict != "SKIP"]
+    changed = sum(bool(row.changed) for row in ran)
+    return (
+        "Processors with other instructions compute INT8 differently. Each row ran the same bytes in a "
+        f"process of its own, as that processor computes them: {len(ran)} of {len(rows)} rows were executed, "
+        f"{len(rows) - len(ran)} skipped; in {changed} a decision differs from the judged run. "
+        "An executed row that breaks the policy fails the artifact."
+    )
+
+
+def processor_table(reports: Sequence[Report]) -> Table:
+    """The matrix: one row per artifact and processor."""
+    rows = tuple(
+        (name, *_processor(row))
+        for name, report in zip(names(reports), reports, strict=True)
+        for row in report.processors
+    )
+    columns = (
+        "Artifact",
+        "Processor",
+        "Computed by",
+        "Verdict",
+        "Changed decisions",
+        "Largest probability difference",
+        "Sensitivity",
+        "Specificity",
+        "AUC",
+        "Remark",
+    )
+    return Table("processors", "The same bytes on other processors", columns, rows)
+
+
+def _processor(row: ProcessorRecord) -> tuple[str, ...]:
+    unsafe = "for comparison: a faster setting, not this artifact's" if row.comparison_only else ""
+    remark = "; ".join(part for part in (unsafe, row.reason) if part)
+    shown = [
+        None if row.changed is None else str(row.changed),
+        None if row.max_difference is None else f"{row.max_difference:.2e}",
+        *(None if value is None else f"{value:.4f}" for value in (row.sensitivity, row.specificity, row.auc)),
+    ]
+    figures = tuple(NOT_MEASURED if text is None else text for text in shown)
+    return (row.processor, row.way, f"{GLYPHS[row.verdict]} {row.verdict}", *figures, remark)
