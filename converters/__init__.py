@@ -3,10 +3,13 @@
 if __name__ != "udacimed_edge.converters":
     raise ImportError(f"import udacimed_edge.converters, not {__name__}")
 
-from udacimed_edge.converters import coreml, litert, openvino, ort_mobile
-from udacimed_edge.converters.base import Format
+from udacimed_edge.converters import coreml, litert, openvino, ort_mobile, triton
+from udacimed_edge.converters.base import Format, Rung
 
 __all__ = ["FORMATS"]
+
+_MOST_FLOAT = 3
+"""Layers that a rung may leave in float: most of the reference model's do 5 to 7 % of its work each."""
 
 FORMATS: dict[str, Format] = {
     row.name: row
@@ -21,6 +24,11 @@ FORMATS: dict[str, Format] = {
             precisions=("int8", "fp32"),
             standard=("int8", "fp32"),
             convert=ort_mobile.convert,
+            rungs=(
+                Rung(1, "per channel, min-max ranges"),
+                Rung(2, "per channel, percentile ranges", ranges="percentile"),
+                Rung(3, "min-max ranges, the layers that hurt most in float", float_layers=_MOST_FLOAT),
+            ),
         ),
         Format(
             name="coreml",
@@ -32,6 +40,10 @@ FORMATS: dict[str, Format] = {
             precisions=("fp16", "int8", "fp32"),
             standard=("fp16", "int8"),
             convert=coreml.convert,
+            rungs=(
+                Rung(1, "weights alone, per channel"),
+                Rung(2, "the weights that hurt most in float16", float_layers=_MOST_FLOAT),
+            ),
             calibrated=False,
             output="a class label, and the probability of each",
         ),
@@ -45,6 +57,12 @@ FORMATS: dict[str, Format] = {
             precisions=("int8", "fp32"),
             standard=("int8", "fp32"),
             convert=litert.convert,
+            rungs=(
+                Rung(1, "per channel, min-max ranges"),
+                Rung(2, "per channel, ranges by moving average", ranges="moving average"),
+                Rung(3, "min-max ranges, the layers that hurt most in float", float_layers=_MOST_FLOAT),
+                Rung(4, "min-max ranges, 16-bit activations", activation_bits=16),
+            ),
         ),
         Format(
             name="openvino",
@@ -56,6 +74,25 @@ FORMATS: dict[str, Format] = {
             precisions=("int8", "fp32", "fp16"),
             standard=("int8", "fp32"),
             convert=openvino.convert,
+            rungs=(
+                Rung(1, "per channel, min-max ranges, full bias correction"),
+                Rung(2, "mean of minima and maxima, full bias correction", ranges="mean of extremes"),
+                Rung(
+                    3, "layers in float until sensitivity holds (accuracy control)", float_layers=_MOST_FLOAT
+                ),
+            ),
+        ),
+        Format(
+            name="triton",
+            title="Triton (a server)",
+            suffix=".triton",
+            extra="ort",
+            to_convert=("onnxscript", "onnxruntime"),
+            to_execute=("onnxruntime",),
+            precisions=("fp16",),
+            standard=(),  # `--target all` is for what runs at the edge
+            convert=triton.convert,
+            calibrated=False,
         ),
     )
 }

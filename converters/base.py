@@ -3,21 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.artifact import Precision
+from udacimed_edge.converters.calibration import require_usable
+from udacimed_edge.data import Split
 from udacimed_edge.errors import ConversionError, EdgeError, InputError
 from udacimed_edge.extras import is_installed, require_installed
 from udacimed_edge.files import output_errors
 from udacimed_edge.runtime.contract import Contract
 
-__all__ = ["Format", "run"]
+__all__ = ["Format", "Quantization", "Rung", "run"]
 
-Convert = Callable[[Path, Contract, "NDArray[np.uint8]", Path], None]
+Ranges = Literal["min-max", "percentile", "moving average", "mean of extremes"]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to make INT8; a format's rungs are tried in order until one holds.
+
+    Attributes:
+        number: 1 for the lowest.
+        name: The method, in words.
+        ranges: How the ranges of activations follow from the calibration images.
+        float_layers: How many layers, of those that hurt most, stay in float.
+        activation_bits: 8 or 16.
+    """
+
+    number: int
+    name: str
+    ranges: Ranges = "min-max"
+    float_layers: int = 0
+    activation_bits: Literal[8, 16] = 8
+
+    def __str__(self) -> str:
+        """What the contract says of it."""
+        return f"rung {self.number}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What INT8 is made with.
+
+    Attributes:
+        rung: The method.
+        calibration: uint8 of shape (n, 64, 64), training images; empty for a format that needs none.
+        validation: The validation split, for the methods that measure layers by decisions.
+    """
+
+    rung: Rung
+    calibration: NDArray[np.uint8]
+    validation: Split
+
+
+Convert = Callable[[Path, Contract, Quantization | None, Path], None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +77,8 @@ class Format:
         to_execute: Modules that running an artifact takes on this operating system.
         precisions: What it can be converted to, the default first.
         standard: What `--target all` makes.
-        convert: (exported program, contract, calibration images, file to write) -> None.
+        convert: (exported program, contract, how INT8 is made or None, file to write) -> None.
+        rungs: The ladder of its INT8, the first rung first; empty where it has no INT8.
         calibrated: Whether its INT8 is calibrated on images; weights alone need none.
         output: What the artifact answers, for its contract.
     """
@@ -47,6 +92,7 @@ class Format:
     precisions: tuple[Precision, ...]
     standard: tuple[Precision, ...]
     convert: Convert
+    rungs: tuple[Rung, ...] = ()
     calibrated: bool = True
     output: str = "two logits: normal, pneumonia"
 
@@ -56,31 +102,36 @@ class Format:
         return [module for module in needed if not is_installed(module)]
 
 
-def run(row: Format, program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path) -> None:
+def run(row: Format, program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
     """Convert once, and hold the format to what every format promises.
 
     Args:
         row: The format.
         program: A saved `torch.export` program, float32 (n, 1, 64, 64) pixels to (n, 2) logits.
-        contract: What the artifact shall say about itself; names the precision.
-        calibration: uint8 of shape (n, 64, 64), training images; used for int8.
+        contract: What the artifact shall say about itself; names the precision. The method of INT8 and the
+            layers it left in float are filled in.
+        quantization: How INT8 is made; None for float.
         out: The artifact to write; must not exist.
 
     Raises:
-        InputError: The format has no such precision, or calibration images are missing.
+        InputError: The format has no such precision, or the calibration images are unusable.
         ExtraMissingError: A library is not installed.
         OutputError: The artifact could not be written.
         ConversionError: The libraries failed, or wrote nothing.
     """
     if contract.precision not in row.precisions:
         raise InputError(f"{row.name} has no {contract.precision}; it has {', '.join(row.precisions)}")
-    if contract.precision == "int8" and row.calibrated and len(calibration) == 0:
-        raise InputError(f"{row.name} int8 needs calibration images")
+    if (contract.precision == "int8") != (quantization is not None):
+        raise ValueError(f"{contract.precision} with {quantization}: int8 alone is quantized")
+    if quantization is not None:
+        contract = replace(contract, method=str(quantization.rung))
+        if row.calibrated:
+            require_usable(quantization.calibration)
     for module in row.to_convert:
         require_installed(module, row.extra)
     try:
         with output_errors(out):
-            row.convert(program, contract, calibration, out)
+            row.convert(program, contract, quantization, out)
     except EdgeError:
         raise
     except Exception as error:  # four families of libraries, each with exceptions of its own

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from udacimed_edge.data import Split
 from udacimed_edge.errors import InputError
 
-__all__ = ["COUNT", "calibration_digest", "calibration_images"]
+__all__ = ["COUNT", "calibration_digest", "calibration_images", "require_usable"]
 
 COUNT = 320
 """How many images calibrate: NNCF's default is 300; the formats' own guides name 100 to 500."""
@@ -25,7 +25,7 @@ def calibration_images(train: Split) -> NDArray[np.uint8]:
         uint8 of shape (320, 64, 64), or all images of a split of 300 to 320.
 
     Raises:
-        InputError: Not the training split, or fewer than 300 images.
+        InputError: Not the training split, fewer than 300 images, or images without contrast.
     """
     if train.name != "train":
         raise InputError(f"INT8 is calibrated on training images, not on the {train.name} split")
@@ -36,7 +36,30 @@ def calibration_images(train: Split) -> NDArray[np.uint8]:
         )
     rows = np.linspace(0, len(train.images) - 1, min(COUNT, len(train.images))).astype(int)
     chosen: NDArray[np.uint8] = train.images[rows]
+    require_usable(chosen)
     return chosen
+
+
+def require_usable(images: NDArray[np.uint8]) -> None:
+    """Refuse images that would calibrate to nonsense.
+
+    Args:
+        images: What is to calibrate.
+
+    Raises:
+        InputError: Not uint8 of shape (n, 64, 64), fewer than 300, or without any contrast.
+    """
+    if images.dtype != np.uint8 or images.shape[1:] != (64, 64):
+        raise InputError(
+            f"calibration images are {images.dtype} of shape {images.shape}, expected uint8 of (n, 64, 64)"
+        )
+    if len(images) < _LEAST:
+        raise InputError(f"int8 needs calibration images: at least {_LEAST}, not {len(images)}")
+    if images.min() == images.max():
+        raise InputError(
+            f"all calibration images have the one value {images.min()}: there is no range to be learnt",
+            "look at the training split of the data set",
+        )
 
 
 def calibration_digest(images: NDArray[np.uint8]) -> str:

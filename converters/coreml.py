@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from udacimed_edge.converters.base import Quantization
 from udacimed_edge.extras import require
 from udacimed_edge.runtime.contract import KEY, SIDE, Contract
 from udacimed_edge.runtime.coreml import INPUT, LABEL, PROBABILITIES, quiet
@@ -15,7 +16,7 @@ from udacimed_edge.runtime.coreml import INPUT, LABEL, PROBABILITIES, quiet
 __all__ = ["convert"]
 
 
-def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path) -> None:
+def convert(program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
     """Write a Core ML package.
 
     The package takes a 64x64 gray image, pixels 0..255, and answers with the likelier label and a
@@ -25,7 +26,7 @@ def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], o
         program: A saved torch.export program: float32 of shape (n, 1, 64, 64), values 0..255, to
             logits of shape (n, 2). Its batch may be dynamic or 1.
         contract: Written into the package; its precision is "fp32", "fp16" or "int8".
-        calibration: Not used: quantising weights needs no images.
+        quantization: How INT8 is made; None for float. Quantising weights needs no images.
         out: The package to write, a path that ends in `.mlpackage` and does not exist.
 
     Raises:
@@ -33,7 +34,12 @@ def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], o
     """
     with quiet():
         require("coremltools", "coreml")
-        model = _ml_program(_classifier(program), contract)
+        classifier = _classifier(program)
+        if quantization is not None and quantization.rung.float_layers:
+            harm = _signal_to_noise(_ml_program(classifier, replace(contract, precision="fp16")))
+            kept = sorted(harm, key=harm.__getitem__)[: quantization.rung.float_layers]
+            contract = replace(contract, float_layers=tuple(kept))
+        model = _ml_program(classifier, contract)
         _describe(model, contract)
         model.save(str(out))
     # A debugging map for ExecuTorch, which the package's manifest does not name
@@ -72,7 +78,7 @@ def _ml_program(program: Any, contract: Contract) -> Any:
         ],
         outputs=[ct.TensorType(dtype=np.float32)],
         classifier_config=ct.ClassifierConfig(list(contract.labels), predicted_feature_name=LABEL),
-        pass_pipeline=_pipeline(contract.precision),
+        pass_pipeline=_pipeline(contract),
         compute_precision=ct.precision.FLOAT32 if contract.precision == "fp32" else half,
         # The first system that stores 8-bit weights (constexpr_affine_dequantize); one floor for all
         # three precisions. Newer ones would add 4-bit weights and state, which nothing here uses.
@@ -81,23 +87,45 @@ def _ml_program(program: Any, contract: Contract) -> Any:
     )
 
 
-def _pipeline(precision: str) -> Any:
+def _pipeline(contract: Contract) -> Any:
     import coremltools as ct
     import coremltools.optimize.coreml as optimize
 
     pipeline = ct.PassPipeline.DEFAULT
     # This pass fuses normalisation for three channels as though the gray image had three, and fails.
     pipeline.remove_passes({"common::fuse_elementwise_to_batchnorm"})
-    if precision == "int8":
+    if contract.precision == "int8":
         # As the last pass: `linear_quantize_weights` on a finished model would run the one above again.
         # By default weights below 2,048 elements stay float16; coremltools keeps those below 10 anyway.
         weights = optimize.OpLinearQuantizerConfig(
             mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=0
         )
-        config = optimize.OptimizationConfig(op_type_configs={"conv": weights, "linear": weights})
+        config = optimize.OptimizationConfig(
+            op_type_configs={"conv": weights, "linear": weights},
+            op_name_configs=dict.fromkeys(contract.float_layers),
+        )
         pipeline.append_pass("compression::linear_quantize_weights")
         pipeline.set_options("compression::linear_quantize_weights", {"config": config})
     return pipeline
+
+
+def _signal_to_noise(model: Any) -> dict[str, float]:
+    """How well weights survive 8 bits a channel.
+
+    Returns:
+        Signal over noise, a ratio of energies, by the name of each weight; the lowest hurts most.
+    """
+    import coremltools.optimize.coreml as optimize
+
+    found = {}
+    for name, weight in optimize.get_weights_metadata(model, weight_threshold=0).items():
+        if {child.op_type for child in weight.child_ops} & {"conv", "linear"} and weight.val.ndim > 1:
+            value = weight.val.astype(np.float64).reshape(len(weight.val), -1)
+            step = np.abs(value).max(axis=1, keepdims=True) / 127
+            step[step == 0] = 1  # a channel of zeros is exact
+            noise = np.square(np.round(value / step) * step - value).sum()
+            found[name] = float(np.square(value).sum() / noise) if noise else np.inf
+    return found
 
 
 def _describe(model: Any, contract: Contract) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from udacimed_edge.converters.base import Quantization
 from udacimed_edge.runtime.contract import KEY, Contract
 
 if TYPE_CHECKING:
@@ -15,19 +18,26 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
+_MEASURED = 16
+"""Calibration images on which each layer is measured; the library loads the model anew for each."""
 
-def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path) -> None:
+_EVERY = ".*"
+"""The layers whose names match: all of them."""
+
+
+def convert(program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
     """Write a LiteRT flatbuffer for one image at a time.
 
     Args:
         program: A saved `torch.export` program, float32 (n, 1, 64, 64) pixels to (n, 2) logits.
         contract: Stored as the flatbuffer's metadata; its precision is "fp32" or "int8".
-        calibration: uint8 of shape (n, 64, 64); used for int8 only.
+        quantization: How INT8 is made; None for float.
         out: The `.tflite` file to write.
     """
     model = _float_model(program)
-    if contract.precision == "int8":
-        model = _quantize(model, calibration)
+    if quantization is not None:
+        model, kept = _quantize(model, quantization)
+        contract = replace(contract, float_layers=kept)
     out.write_bytes(_with_contract(model, contract))
 
 
@@ -43,39 +53,81 @@ def _float_model(program: Path) -> Path:
     return cached
 
 
-def _recipe() -> RecipeManager:
-    """Static int8 for every operator; the model's own input and output stay float."""
+def _recipe(activation_bits: int, layers: str = _EVERY, keep: Sequence[str] = ()) -> RecipeManager:
+    """Static int8 for the layers that match, but those kept; the model's input and output stay float."""
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName
     from ai_edge_quantizer.recipe_manager import RecipeManager
 
-    recipe = RecipeManager()
-    recipe.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+    every, recipe = TFLOperationName.ALL_SUPPORTED, RecipeManager()
+    names = TFLOperationName.CONV_2D, TFLOperationName.DEPTHWISE_CONV_2D, TFLOperationName.FULLY_CONNECTED
+    # LiteRT cannot run every operator with 16 bits (SUB, for one): there only those that multiply get them
+    for operator in (every,) if activation_bits == 8 else names:
+        recipe.add_static_config(layers, operator, activation_num_bits=activation_bits, weight_num_bits=8)
+    for name in keep:
+        recipe.add_quantization_config(re.escape(name), every, algorithm_key=AlgorithmName.NO_QUANTIZE)
     for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
-        recipe.add_quantization_config(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        recipe.add_quantization_config(_EVERY, end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     return recipe
 
 
-def _quantize(model: Path, calibration: NDArray[np.uint8]) -> Path:
-    """Static INT8 over the ranges seen, lowest to highest.
+def _quantize(model: Path, quantization: Quantization) -> tuple[Path, tuple[str, ...]]:
+    """The model in INT8, and the names of the layers left in float.
 
-    The library's default is a moving average of the ranges, which clips: it took pixels to end at 218.
+    The library's own ranges are a moving average, which clips: it took pixels to end at 218.
     """
     from ai_edge_litert.interpreter import Interpreter
-    from ai_edge_quantizer import calibrator, quantizer
-    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
 
-    recipe = _recipe()
+    rung = quantization.rung
+    updates = {"min-max": qsv_utils.min_max_update, "moving average": qsv_utils.moving_average_update}
     (signature, names), *_ = Interpreter(str(model)).get_signature_list().items()
-    argument = names["inputs"][0]
-    work = calibrator.Calibrator(str(model), qsv_update_func=min_max_update)
-    work.calibrate({signature: [{argument: x[None, None].astype(np.float32)} for x in calibration]}, recipe)
-    result = quantizer.Quantizer(str(model), recipe.get_quantization_recipe()).quantize(
-        work.get_model_qsvs(), enable_progress_report=False
-    )
+    samples = [{names["inputs"][0]: x[None, None].astype(np.float32)} for x in quantization.calibration]
+    work = calibrator.Calibrator(str(model), qsv_update_func=updates[rung.ranges])
+    work.calibrate({signature: samples}, _recipe(rung.activation_bits))
+    keep: tuple[str, ...] = ()
+    if rung.float_layers:
+        measured = {signature: samples[:: max(1, len(samples) // _MEASURED)]}
+        harm = {layer: _harm(model, layer, work.get_model_qsvs(), measured) for layer in _layers(model)}
+        keep = tuple(sorted(harm, key=harm.__getitem__, reverse=True)[: rung.float_layers])
+    quantizer = _quantizer(model, _recipe(rung.activation_bits, keep=keep))
     quantized = model.with_name("int8.tflite")
+    result = quantizer.quantize(work.get_model_qsvs(), enable_progress_report=False)
     result.export_model(str(quantized), overwrite=True)
-    return quantized
+    return quantized, keep
+
+
+def _quantizer(model: Path, recipe: RecipeManager) -> Any:
+    from ai_edge_quantizer import quantizer
+
+    return quantizer.Quantizer(str(model), recipe.get_quantization_recipe())
+
+
+def _layers(model: Path) -> list[str]:
+    """The convolutions and linear layers, by the name of their output, as recipes name them."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    operators = schema.BuiltinOperator
+    weighty = {operators.CONV_2D, operators.DEPTHWISE_CONV_2D, operators.FULLY_CONNECTED}
+    content = schema.Model.GetRootAs(model.read_bytes())
+    graph, found = content.Subgraphs(0), []
+    for operator in map(graph.Operators, range(graph.OperatorsLength())):
+        if content.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() in weighty:
+            found.append(graph.Tensors(operator.Outputs(0)).Name().decode())
+    return found
+
+
+def _harm(model: Path, layer: str, ranges: Any, samples: dict[str, list[Any]]) -> float:
+    """Mean squared error of the logits when this layer alone is INT8."""
+    from ai_edge_quantizer.utils.validation_utils import ValidationErrorMetric
+
+    quantizer = _quantizer(model, _recipe(8, layers=re.escape(layer)))
+    quantizer.quantize(ranges, enable_progress_report=False)
+    found = quantizer.validate(
+        samples, [ValidationErrorMetric.MSE], use_xnnpack=False, validate_output_tensors_only=True
+    )
+    return float(sum(tensor["mse"] for tensor in found.get_all_tensor_results().values()))
 
 
 def _with_contract(model: Path, contract: Contract) -> bytes:

@@ -27,10 +27,12 @@ ORDER = (
     {"errors", "files", "runtime"},
     {"artifact", "extras", "machine", "jobs"},
     {"card", "data", "network", "load_pt2", "load_onnx", "source"},
-    {"augmentation", "training"},
     {"converters", "targets", "validation"},
-    {"prepare", "doctor", "reporting"},
+    {"ladder", "prepare", "doctor", "reporting", "verification"},
+    {"optimization"},
+    {"benchmark"},
     {"pipeline"},
+    {"packaging"},
     {"display"},
     {"options"},
     {"commands"},
@@ -169,6 +171,8 @@ def test_the_command_line_starts_light(tmp_path: Path) -> None:
         (".", "validation"),
         ("toolkit", "runtime"),
         ("toolkit", "commands"),
+        ("toolkit", "benchmark"),
+        ("toolkit", "optimization"),
     ],
 )
 def test_a_folder_is_not_imported_by_its_own_name(tmp_path: Path, place: str, folder: str) -> None:
@@ -227,4 +231,6 @@ def test_the_extra_all_is_every_format_s() -> None:
 
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert sorted(extras["all"]) == sorted(line for row in FORMATS.values() for line in extras[row.extra])
+    assert sorted(extras["all"]) == sorted(
+        line for extra in {row.extra for row in FORMATS.values()} for line in extras[extra]
+    )

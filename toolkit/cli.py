@@ -10,9 +10,12 @@ import click
 
 from udacimed_edge import __version__
 from udacimed_edge.commands.artifacts import convert, validate
-from udacimed_edge.commands.devices import keygen, runner, sign, targets
+from udacimed_edge.commands.benchmark import benchmark
+from udacimed_edge.commands.devices import keygen, package, runner, sign, targets
 from udacimed_edge.commands.doctor import doctor
+from udacimed_edge.commands.optimize import optimize
 from udacimed_edge.commands.reports import compare, report
+from udacimed_edge.commands.verify import verify
 from udacimed_edge.errors import EdgeError
 
 __all__ = ["cli", "main"]
@@ -32,7 +35,9 @@ def cli() -> None:
     """
 
 
-for command in (convert, validate, report, compare, targets, runner, keygen, sign, doctor):
+making = (convert, validate, optimize, benchmark, report, compare)
+shipping = (targets, package, runner, keygen, sign, verify)
+for command in (*making, *shipping, doctor):
     cli.add_command(command)
 
 

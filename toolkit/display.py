@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from udacimed_edge.pipeline import Result, Stage
     from udacimed_edge.targets.profile import DeviceProfile
     from udacimed_edge.validation.metrics import Proportion
-    from udacimed_edge.validation.report import Report
+    from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
 
 __all__ = [
     "basis_text",
@@ -26,6 +27,7 @@ __all__ = [
     "clauses_text",
     "devices_table",
     "figures_text",
+    "processors_table",
     "profile_text",
     "progress",
     "result_table",
@@ -75,10 +77,40 @@ def _cells(result: Result) -> list[str]:
             f"{report.metrics.auc:.4f}",
             f"{len(report.comparison.changed)}/{len(report.predictions.labels)}",
         ]
-    colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[report.verdict]
-    verdict = f"[{colour}]{report.verdict}[/{colour}]"
+    verdict = _coloured(report.verdict)
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
     return [report.artifact.target, report.artifact.precision, verdict, size, *figures, seconds]
+
+
+def _coloured(verdict: Verdict) -> str:
+    colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[verdict]
+    return f"[{colour}]{verdict}[/{colour}]"
+
+
+def processors_table(reports: Sequence[Report]) -> Table | None:
+    """The processor matrix of all artifacts, each row beside the judged run; None where it is empty."""
+    table = Table(title="As other processors compute it", box=SIMPLE, collapse_padding=True)
+    for words in ("processor", "verdict"):
+        table.add_column(words, no_wrap=True)
+    for figures in ("changed", "moved by", "time"):
+        table.add_column(figures, justify="right", no_wrap=True)
+    table.add_column("how, or why not", overflow="fold")
+    for report in reports:
+        for row in report.processors:
+            table.add_row(*_processor_cells(row, len(report.predictions.labels)))
+    return table if table.row_count else None
+
+
+def _processor_cells(row: ProcessorRecord, images: int) -> list[str]:
+    comparison = "faster setting, for comparison only: " if row.comparison_only else ""
+    return [
+        row.name,
+        _coloured(row.verdict),
+        "" if row.changed is None else f"{row.changed}/{images}",
+        "" if row.max_difference is None else f"{row.max_difference:.2g}",
+        "" if row.seconds is None else f"{row.seconds:.1f} s",
+        escape(comparison + (row.reason or row.way)),
+    ]
 
 
 def devices_table(profiles: Iterable[DeviceProfile]) -> Table:

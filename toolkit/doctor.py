@@ -11,8 +11,10 @@ from pathlib import Path
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.data import ENVIRONMENT_VARIABLE
 from udacimed_edge.extras import is_installed
+from udacimed_edge.validation.emulation import ARM_ROOT_VARIABLE, arm_root
+from udacimed_edge.validation.matrix import ROWS
 
-__all__ = ["FormatHealth", "data_found", "examine_formats"]
+__all__ = ["FormatHealth", "arm_root_found", "data_found", "examine_formats", "examine_rows"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,24 @@ def _execution(name: str, modules: tuple[str, ...]) -> str:
         return "no"
     if name == "coreml" and sys.platform != "darwin":
         return "yes, by the MIL executor (Core ML itself runs on macOS only)"
+    if name == "triton":
+        return "yes, by ONNX Runtime (a Triton server is not a part of this toolkit)"
     return "yes"
+
+
+def examine_rows() -> dict[str, str]:
+    """Each row of the processor matrix, by name: whether it can be computed here, or what would help."""
+    return {
+        row.name: f"no, {row.processor}: {why}" if (why := row.missing()) else f"yes, {row.processor}"
+        for row in ROWS
+    }
+
+
+def arm_root_found() -> str:
+    """Where the emulated ARM processor finds its Python and libraries; a path that does not exist says so."""
+    root = arm_root()
+    absent = "" if root.is_dir() else f" (not there; {ARM_ROOT_VARIABLE} names another)"
+    return f"{root}{absent}"
 
 
 def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -25,6 +25,7 @@ TOOLS = (
     "openvino",
     "nncf",
     "numpy",
+    "pillow",
     "scipy",
 )
 """The distributions whose version can change an artifact or a figure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,20 @@ from udacimed_edge.runtime.contract import SIDE
 if TYPE_CHECKING:  # it takes seconds to import: only the functions that need it do so
     import torch
 
-__all__ = ["Network", "build_resnet18", "channels_and_batch", "import_torchvision", "reading"]
+__all__ = [
+    "STUDENT_WIDTHS",
+    "Network",
+    "build_resnet18",
+    "build_student",
+    "channels_and_batch",
+    "import_torchvision",
+    "reading",
+]
+
+STUDENT_WIDTHS = (32, 64, 128, 256)
+"""Channels of the student's four stages, half of ResNet-18's."""
+
+_STUDENT_BLOCKS = (2, 2, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -122,3 +136,42 @@ def build_resnet18(in_channels: int) -> torch.nn.Module:
     if in_channels != 3:
         network.conv1 = torch.nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
     return network
+
+
+def build_student() -> torch.nn.Module:
+    """Half-width ResNet-18 for one gray channel and two classes, with random weights.
+
+    Its first convolution is 5x5, and the last stage has one block instead of two: 31 million
+    multiply-accumulates for an image of 64x64 and 1.6 million parameters, a fifth and a seventh of
+    ResNet-18's. Its tensors are named like ResNet-18's.
+
+    Returns:
+        float32 of shape (n, 1, h, w) to logits of shape (n, 2).
+    """
+    from torch import nn
+
+    width = STUDENT_WIDTHS[0]
+    layers: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False),
+        "bn1": nn.BatchNorm2d(width),
+        "relu": nn.ReLU(inplace=True),
+        "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
+    }
+    for stage, (out, blocks) in enumerate(zip(STUDENT_WIDTHS, _STUDENT_BLOCKS, strict=True), 1):
+        layers[f"layer{stage}"] = _stage(width, out, blocks, stride=1 if stage == 1 else 2)
+        width = out
+    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(width, 2)}
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _stage(channels: int, out: int, blocks: int, stride: int) -> torch.nn.Module:
+    """Torchvision's residual blocks, the first with a projection where channels or size change."""
+    from torch import nn
+
+    block = import_torchvision().models.resnet.BasicBlock
+    shortcut = None
+    if stride != 1 or channels != out:
+        shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+    return nn.Sequential(
+        block(channels, out, stride, shortcut), *(block(out, out) for _ in range(blocks - 1))
+    )

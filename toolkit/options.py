@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Named",
     "Numbers",
+    "built_in_option",
+    "chosen_model",
     "data_option",
+    "isa_option",
     "model_options",
     "policy_options",
     "policy_settings",
@@ -80,6 +84,13 @@ def precisions() -> list[str]:
     return list(PRECISIONS)
 
 
+def built_in_models() -> list[str]:
+    """What `--model` takes."""
+    from udacimed_edge.source import BUILT_IN
+
+    return list(BUILT_IN)
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a model's file cannot say."""
     for decorate in (
@@ -127,6 +138,22 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+built_in_option = click.option(
+    "--model",
+    "built_in",
+    type=Named("model", built_in_models),
+    help="A built-in model: reference (the default) or student (small and fast).",
+)
+
+isa_option = click.option(
+    "--isa",
+    type=click.Choice(["auto", "none", "here", "all"]),
+    default="auto",
+    show_default=True,
+    help="Judge as other processors compute: none; here: those that need no emulator; all: emulated ones "
+    "too, minutes each; auto: here for int8.",
+)
+
 data_option = click.option(
     "--data",
     metavar="DATA",
@@ -139,6 +166,21 @@ def policy_settings(options: dict[str, Any]) -> PolicySettings:
     from udacimed_edge.validation.gate import PolicySettings
 
     return PolicySettings(**{name: options[name] for name in PolicySettings.model_fields})
+
+
+def chosen_model(path: Path | None, built_in: str | None) -> Path | None:
+    """The model's file; None for the reference model.
+
+    Raises:
+        click.UsageError: Both a file and a built-in model are named.
+    """
+    from udacimed_edge.source import BUILT_IN
+
+    if built_in is None:
+        return path
+    if path is not None:
+        raise click.UsageError(f"name either a file ({path}) or --model {built_in}")
+    return BUILT_IN[built_in]
 
 
 def source_options(options: dict[str, Any]) -> SourceOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,19 +15,34 @@ import numpy as np
 from udacimed_edge import machine
 from udacimed_edge.artifact import REPORT_NAME, Precision, locate, report_of
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import run
+from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.data import DataSet, Split
-from udacimed_edge.errors import EdgeError, GateRefusedError, InputError
+from udacimed_edge.errors import EdgeError, InputError, UnsupportedError
 from udacimed_edge.files import output_errors, path_digest, replace_directory, staging
 from udacimed_edge.jobs import Job, Notify, run_jobs
-from udacimed_edge.prepare import Shared, computed_scores, share
+from udacimed_edge.ladder import climb, shortcomings
+from udacimed_edge.prepare import Calibrate, Calibration, Needs, Shared, computed_scores, share
 from udacimed_edge.reporting import CARD_NAME, write_card
+from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.targets.profile import DeviceProfile, find_profile
-from udacimed_edge.targets.runner import build_runner
-from udacimed_edge.validation.evaluate import Examination, SourceScores, data_record, examine
+from udacimed_edge.validation.evaluate import (
+    Examination,
+    SourceScores,
+    data_record,
+    examine,
+    open_predictor,
+)
+from udacimed_edge.validation.examination import IsaChoice
 from udacimed_edge.validation.external import examine_predictions, read_predictions
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.report import Report, read_report, write_report
+from udacimed_edge.validation.report import (
+    Report,
+    RungRecord,
+    calibration_cost,
+    read_report,
+    seal,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from udacimed_edge.source import SourceModel
@@ -36,7 +52,6 @@ __all__ = [
     "Plan",
     "Result",
     "Stage",
-    "add_runner",
     "convert_all",
     "device_item",
     "plan_items",
@@ -89,11 +104,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `convert` was asked for."""
+    """What `convert` was asked for.
+
+    Attributes:
+        items: What to make.
+        out: Where it goes.
+        settings: The policy's bounds.
+        max_rung: The highest rung of the INT8 ladder that is tried, from 1; None for all.
+        calibrate: Which images calibrate INT8.
+        isa: Which rows of the processor matrix are computed.
+    """
 
     items: tuple[Item, ...]
     out: Path
     settings: PolicySettings
+    max_rung: int | None = None
+    calibrate: Calibrate = "train"
+    isa: IsaChoice = "none"
 
 
 @dataclass(frozen=True)
@@ -103,7 +130,7 @@ class _FormatWork:
     items: tuple[Item, ...]
     shared: Shared
     staging: Path
-    out: Path
+    plan: Plan
     threads: int
 
     @property
@@ -162,7 +189,8 @@ def convert_all(
 
     Args:
         source: The model.
-        data: Training images calibrate, validation images set a missing threshold, test images judge.
+        data: Training images calibrate, validation images set a missing threshold and choose the rung of
+            INT8, test images judge.
         plan: What to make, where, and by which policy.
         notify: Told of each stage and of each result.
 
@@ -172,16 +200,17 @@ def convert_all(
         OutputError: The output folder cannot be written.
     """
     with staging(plan.out) as folder:
-        calibrated = any(item.precision == "int8" and FORMATS[item.target].calibrated for item in plan.items)
+        quantized = [FORMATS[item.target] for item in plan.items if item.precision == "int8"]
+        needs = Needs(bool(quantized), any(row.calibrated for row in quantized), plan.calibrate)
         shared = share(
-            source, data, plan.settings, folder, calibrated, lambda stage: notify(Stage("source", stage))
+            source, data, plan.settings, folder, needs, lambda stage: notify(Stage("source", stage))
         )
         groups = [
             tuple(item for item in plan.items if item.target == target)
             for target in dict.fromkeys(item.target for item in plan.items)
         ]
         threads = max(1, machine.cores() // len(groups))
-        work = [_FormatWork(items, shared, folder, plan.out, threads) for items in groups]
+        work = [_FormatWork(items, shared, folder, plan, threads) for items in groups]
         results = _run(work, plan.out / "logs", notify)
     order = [str(item) for item in plan.items]
     return sorted(results, key=lambda result: order.index(result.item))
@@ -226,7 +255,7 @@ def _convert_format(work: _FormatWork, notify: Notify) -> None:
             result = Result(str(item), report=report, artifact=artifact)
         except EdgeError as error:
             traceback.print_exc()  # into the log; the person sees the message alone
-            log = work.out / "logs" / f"{work.target}.log"
+            log = work.plan.out / "logs" / f"{work.target}.log"
             error.hint = error.hint or f"what the libraries printed is in {log}"
             result = Result(str(item), error=error)
         notify(replace(result, seconds=time.monotonic() - started))
@@ -234,36 +263,73 @@ def _convert_format(work: _FormatWork, notify: Notify) -> None:
 
 def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report, Path]:
     row, shared = FORMATS[item.target], work.shared
-    calibrated = item.precision == "int8" and row.calibrated
+    folder = work.staging / str(item)
+    artifact = folder / f"model{row.suffix}"
+    calibration = shared.calibration if item.precision == "int8" and row.calibrated else None
+    real = None
+    if calibration is not None and shared.comparison is not None:
+        real = _make(artifact, item, work, shared.comparison, notify)
+    report = _make(artifact, item, work, calibration, notify)
+    if real is not None:
+        report = seal(report.model_copy(update={"calibration_cost": calibration_cost(real, report)}))
+    write_report(report, folder / REPORT_NAME)
+    write_card(report, folder / CARD_NAME)
+    final = work.plan.out / FOLDERS[report.verdict] / str(item)
+    replace_directory(folder, final)
+    return report, final / artifact.name
+
+
+def _make(
+    artifact: Path, item: Item, work: _FormatWork, calibration: Calibration | None, notify: Notify
+) -> Report:
+    """Convert, INT8 by the lowest rung that holds on the validation split, and judge what stands.
+
+    Args:
+        artifact: What to write; its folder is emptied.
+        item: Which artifact.
+        work: What all items of the format share.
+        calibration: What calibrates it; None where nothing is calibrated.
+        notify: Told of each stage.
+    """
+    row, shared = FORMATS[item.target], work.shared
+    record = calibration.record if calibration else None
     contract = replace(
         shared.contract,
         target=item.target,
         precision=item.precision,
-        calibration_digest=shared.contract.calibration_digest if calibrated else None,
+        calibration_digest=record.digest if record else None,
         output=row.output,
     )
-    folder = work.staging / str(item)
-    folder.mkdir()
-    artifact = folder / f"model{row.suffix}"
-    notify(Stage(str(item), "convert"))
-    run(row, shared.program, contract, shared.calibration, artifact)
-    examination = replace(shared.examination, threads=work.threads)
-    if not calibrated:
-        examination = replace(examination, calibration=None)
-    report = examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
-    write_report(report, folder / REPORT_NAME)
-    write_card(report, folder / CARD_NAME)
-    final = work.out / FOLDERS[report.verdict] / str(item)
-    replace_directory(folder, final)
-    return report, final / artifact.name
+
+    def make(quantization: Quantization | None, stage: str) -> None:
+        notify(Stage(str(item), stage))
+        shutil.rmtree(artifact.parent, ignore_errors=True)
+        artifact.parent.mkdir()
+        run(row, shared.program, contract, quantization, artifact)
+
+    tried: tuple[RungRecord, ...] = ()
+    if (trial := shared.trial) is not None and item.precision == "int8":
+        images = calibration.images if calibration else np.empty((0, SIDE, SIDE), np.uint8)
+        tried = climb(
+            row.rungs[: work.plan.max_rung],
+            lambda rung: make(Quantization(rung, images, trial.split), f"convert, rung {rung.number}"),
+            lambda: shortcomings(artifact, replace(trial, threads=work.threads)),
+        )
+    else:
+        make(None, "convert")
+    examination = replace(
+        shared.examination, threads=work.threads, calibration=record, rungs=tried, isa=work.plan.isa
+    )
+    return examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
 
 
 def validate_all(
     artifacts: Sequence[Path],
     data: DataSet,
     settings: PolicySettings,
-    load_model: Callable[[], SourceModel],
+    load_model: Callable[[str], SourceModel],
     notify: Callable[[Stage | Result], None],
+    isa: IsaChoice = "none",
 ) -> list[Result]:
     """Judge artifacts again, from their bytes.
 
@@ -271,8 +337,10 @@ def validate_all(
         artifacts: Files or the folders `convert` wrote.
         data: Its test split judges.
         settings: The policy's bounds.
-        load_model: Loads the source model; called only where no earlier report holds its scores.
+        load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
+            only where no earlier report holds its scores.
         notify: Told of each stage and of each result.
+        isa: Which rows of the processor matrix are computed.
     """
     test = data.read("test")
     results = []
@@ -281,7 +349,7 @@ def validate_all(
         try:
             artifact = locate(path)
             notify(Stage(name, "source"))
-            examination = _examination(artifact, data, test, settings, load_model)
+            examination = replace(_examination(artifact, data, test, settings, load_model), isa=isa)
             report = examine(artifact, examination, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
             result = Result(name, report=report, artifact=artifact)
         except EdgeError as error:
@@ -296,7 +364,7 @@ def validate_predictions(
     predictions: Path,
     data: DataSet,
     settings: PolicySettings,
-    load_model: Callable[[], SourceModel],
+    load_model: Callable[[str], SourceModel],
 ) -> Result:
     """Judge answers that an artifact gave on another device, by the same policy.
 
@@ -305,7 +373,8 @@ def validate_predictions(
         predictions: The file of answers; its form is described in examples/PREDICTIONS.md.
         data: Its test split judges.
         settings: The policy's bounds.
-        load_model: Loads the source model; called only where no earlier report holds its scores.
+        load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
+            only where no earlier report holds its scores.
 
     Raises:
         InputError: The artifact or the file cannot be used, or the file speaks of another artifact.
@@ -316,39 +385,25 @@ def validate_predictions(
     return Result(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
 
 
-def add_runner(path: Path) -> Path:
-    """Put `screen.pyz`, the program a clinic runs, beside an artifact that has passed.
-
-    Raises:
-        InputError: No artifact, Core ML (which needs an app), or changed since its report.
-        GateRefusedError: There is no report, it is not PASS, it is a rehearsal, or its bounds are not ours.
-    """
-    artifact = locate(path)
-    if artifact.suffix == ".mlpackage":
-        raise InputError(f"{artifact} runs in an app, not in Python", "take ort, litert or openvino")
-    report = _earlier_report(artifact)
-    if report is None or report.verdict != "PASS" or report.rehearsal:
-        why = "there is no report" if report is None else report.reason or "it passed a rehearsal only"
-        raise GateRefusedError(f"{artifact} is not proven: {why}", "convert it on real radiographs")
-    if report.policy.digest != PolicySettings().digest():
-        raise GateRefusedError(
-            f"{artifact} is not proven: it was judged by other bounds than the policy's own",
-            "convert it without --min-sensitivity, --max-specificity-drop, --max-auc-drop, --min-agreement",
-        )
-    return build_runner(artifact.with_name("screen.pyz"))
-
-
 def _examination(
     artifact: Path,
     data: DataSet,
     test: Split,
     settings: PolicySettings,
-    load_model: Callable[[], SourceModel],
+    load_model: Callable[[str], SourceModel],
 ) -> Examination:
     earlier = _earlier_report(artifact)
-    scores = _scores(earlier, test, load_model)
-    return Examination(
-        test, data_record(data, test), scores, settings, earlier.calibration if earlier else None
+    scores = _earlier_scores(earlier, test)
+    if scores is None:
+        scores = computed_scores(load_model(_source_digest(artifact, earlier)), test)
+    examination = Examination(test, data_record(data, test), scores, settings)
+    if earlier is None:
+        return examination
+    return replace(
+        examination,
+        calibration=earlier.calibration,
+        calibration_cost=earlier.calibration_cost if earlier.data.digest == test.digest else None,
+        rungs=earlier.rungs,
     )
 
 
@@ -370,10 +425,20 @@ def _earlier_report(artifact: Path) -> Report | None:
     return report
 
 
-def _scores(earlier: Report | None, test: Split, load_model: Callable[[], SourceModel]) -> SourceScores:
-    """The source model's answers for the split: from the earlier report, or computed."""
-    if earlier is not None and earlier.data.digest == test.digest:
-        origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"
-        probabilities = np.array(earlier.predictions.source, dtype=np.float64)
-        return SourceScores(earlier.source.name, earlier.source.digest, probabilities, origin)
-    return computed_scores(load_model(), test)
+def _earlier_scores(earlier: Report | None, test: Split) -> SourceScores | None:
+    """The source model's answers for the split, where the earlier report holds them."""
+    if earlier is None or earlier.data.digest != test.digest:
+        return None
+    origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"
+    probabilities = np.array(earlier.predictions.source, dtype=np.float64)
+    return SourceScores(earlier.source.name, earlier.source.digest, probabilities, origin)
+
+
+def _source_digest(artifact: Path, earlier: Report | None) -> str:
+    """SHA-256 of the model an artifact was made from; empty where it cannot be asked on this machine."""
+    if earlier is not None:
+        return earlier.source.digest
+    try:
+        return open_predictor(artifact, threads=1).contract.source_digest
+    except UnsupportedError:
+        return ""

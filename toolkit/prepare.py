@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge import __version__
 from udacimed_edge.converters.calibration import calibration_digest, calibration_images
-from udacimed_edge.data import DataSet, Split
+from udacimed_edge.data import DataSet, Split, open_data
 from udacimed_edge.errors import GateRefusedError
 from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
 from udacimed_edge.validation.evaluate import Examination, SourceScores, check_source, data_record
@@ -23,10 +23,45 @@ from udacimed_edge.validation.report import CalibrationRecord
 if TYPE_CHECKING:
     from udacimed_edge.source import SourceModel
 
-__all__ = ["Shared", "computed_scores", "set_threshold", "share", "source_probabilities"]
+__all__ = [
+    "Calibrate",
+    "Calibration",
+    "Needs",
+    "Shared",
+    "computed_scores",
+    "set_threshold",
+    "share",
+    "source_probabilities",
+]
+
+Calibrate = Literal["train", "synthetic"]
+"""Which images calibrate INT8: the data set's training images, or the built-in sampler's."""
 
 THRESHOLD_SENSITIVITY = 0.98
 """What a threshold set here must reach on the validation split."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the artifacts to be made take.
+
+    Attributes:
+        int8: Some artifact is int8: the validation split chooses its rung.
+        calibrated: Some format calibrates it on images.
+        calibrate: Which images.
+    """
+
+    int8: bool
+    calibrated: bool
+    calibrate: Calibrate
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images that calibrate: uint8 of shape (n, 64, 64), and how a report names them."""
+
+    images: NDArray[np.uint8]
+    record: CalibrationRecord
 
 
 @dataclass(frozen=True)
@@ -35,15 +70,20 @@ class Shared:
 
     Attributes:
         program: The exported program.
-        calibration: uint8 of shape (n, 64, 64); empty where no item is int8.
-        contract: What every artifact says, target and precision still to be filled in.
+        contract: What every artifact says; target, precision and calibration still to be filled in.
         examination: What every artifact is judged on.
+        trial: What the candidates of an INT8 ladder are judged on: the validation split; None without INT8.
+        calibration: None where nothing is calibrated.
+        comparison: Training images to compare synthetic calibration with; None where there is nothing to
+            compare.
     """
 
     program: Path
-    calibration: NDArray[np.uint8]
     contract: Contract
     examination: Examination
+    trial: Examination | None = None
+    calibration: Calibration | None = None
+    comparison: Calibration | None = None
 
 
 def share(
@@ -51,17 +91,18 @@ def share(
     data: DataSet,
     settings: PolicySettings,
     folder: Path,
-    calibrated: bool,
+    needs: Needs,
     notify: Callable[[str], None],
 ) -> Shared:
     """Make it.
 
     Args:
         source: The model.
-        data: Training images calibrate, validation images set a missing threshold, test images judge.
+        data: Training images calibrate, validation images set a missing threshold and choose the rung of
+            INT8, test images judge.
         settings: The policy's bounds, which the source model must satisfy itself.
         folder: Where the exported program goes.
-        calibrated: Whether any format calibrates INT8.
+        needs: What the artifacts take.
         notify: Told of each stage.
 
     Raises:
@@ -69,11 +110,13 @@ def share(
         GateRefusedError: The source model itself does not satisfy the policy.
     """
     threshold, origin = set_threshold(source, data)
-    calibration, record = _calibration(data) if calibrated else (np.empty((0, 64, 64), np.uint8), None)
+    synthetic = needs.calibrate == "synthetic"
+    calibration = _calibration(open_data("synthetic") if synthetic else data) if needs.calibrated else None
+    comparison = _calibration(data) if calibration and synthetic and data.origin != "synthetic" else None
     notify("predict")
-    test = data.read("test")
-    scores = computed_scores(source, test)
-    _require_good_source(scores, test, threshold, settings)
+    examination = _examination(source, data, "test", settings)
+    _require_good_source(examination, threshold)
+    trial = _examination(source, data, "validation", settings) if needs.int8 else None
     notify("export")
     program = _export(source, folder / "program.pt2")
     contract = Contract(
@@ -83,17 +126,17 @@ def share(
         threshold_origin=origin,
         source_name=source.name,
         source_digest=source.digest,
-        calibration_digest=record.digest if record else None,
+        calibration_digest=None,
         toolkit_version=__version__,
     )
-    examination = Examination(
-        split=test,
-        data=data_record(data, test),
-        source=scores,
-        settings=settings,
-        calibration=record,
-    )
-    return Shared(program, calibration, contract, examination)
+    return Shared(program, contract, examination, trial, calibration, comparison)
+
+
+def _examination(
+    source: SourceModel, data: DataSet, name: Literal["test", "validation"], settings: PolicySettings
+) -> Examination:
+    split = data.read(name)
+    return Examination(split, data_record(data, split), computed_scores(source, split), settings)
 
 
 def set_threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
@@ -106,12 +149,17 @@ def set_threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
     return threshold, f"{rule} ({data.origin}, {split.digest[:12]})"
 
 
-def _calibration(data: DataSet) -> tuple[NDArray[np.uint8], CalibrationRecord]:
+def _calibration(data: DataSet) -> Calibration:
     train = data.read("train")
     images = calibration_images(train)
-    return images, CalibrationRecord(
-        images=len(images), digest=calibration_digest(images), split=train.name, data_digest=data.digest
+    record = CalibrationRecord(
+        images=len(images),
+        digest=calibration_digest(images),
+        split=train.name,
+        data_digest=data.digest,
+        origin=data.origin,
     )
+    return Calibration(images, record)
 
 
 def source_probabilities(source: SourceModel, split: Split) -> NDArray[np.float64]:
@@ -133,11 +181,10 @@ def computed_scores(source: SourceModel, split: Split) -> SourceScores:
     )
 
 
-def _require_good_source(
-    scores: SourceScores, test: Split, threshold: float, settings: PolicySettings
-) -> None:
+def _require_good_source(examination: Examination, threshold: float) -> None:
+    scores = examination.source
     try:
-        check_source(scores, test, threshold, settings)
+        check_source(scores, examination.split, threshold, examination.settings)
     except GateRefusedError as error:
         raise GateRefusedError(
             f"nothing was converted: the source model {scores.name} itself, at threshold {threshold:.4f}, "

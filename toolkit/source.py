@@ -15,16 +15,39 @@ from udacimed_edge.errors import InputError
 from udacimed_edge.files import sha256_file
 from udacimed_edge.load_onnx import external_files, load_onnx
 from udacimed_edge.load_pt2 import load_pt2
-from udacimed_edge.network import Network, build_resnet18, import_torchvision, reading
+from udacimed_edge.network import (
+    STUDENT_WIDTHS,
+    Network,
+    build_resnet18,
+    build_student,
+    import_torchvision,
+    reading,
+)
 from udacimed_edge.runtime.contract import LABELS, SIDE
 
 if TYPE_CHECKING:  # these take seconds to import: only the functions that need them do so
     import torch
 
-__all__ = ["REFERENCE", "SourceModel", "SourceOptions", "build_resnet18", "import_torchvision", "load_source"]
+__all__ = [
+    "BUILT_IN",
+    "REFERENCE",
+    "SourceModel",
+    "SourceOptions",
+    "build_resnet18",
+    "built_in_of",
+    "import_torchvision",
+    "load_source",
+    "stated_card",
+    "with_preprocessing",
+]
 
-REFERENCE = Path(str(files("udacimed_edge") / "weights" / "reference.safetensors"))
-"""The built-in reference model's weights; its card lies beside it."""
+BUILT_IN = {
+    name: Path(str(files("udacimed_edge") / "weights" / f"{name}.safetensors"))
+    for name in ("reference", "student")
+}
+"""The weights of the built-in models; the card of each lies beside it."""
+
+REFERENCE = BUILT_IN["reference"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +90,11 @@ class SourceModel:
     dynamic_batch: bool
 
 
+def built_in_of(digest: str) -> Path:
+    """The built-in model with that SHA-256; the reference model where none has it."""
+    return next((path for path in BUILT_IN.values() if sha256_file(path) == digest), REFERENCE)
+
+
 def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> SourceModel:
     """Load a classifier and prove that it runs.
 
@@ -80,7 +108,7 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
     """
     path = REFERENCE if path is None else path
     loader = _loader_of(path)
-    card = _stated_card(path, options)
+    card = stated_card(path, options)
     digest = _digest(path)
     if card.weights_sha256 not in (None, digest):
         raise InputError(
@@ -90,7 +118,7 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
         )
     network = loader(path)
     _require_finite_weights(network.module, path)
-    module = _with_preprocessing(network, card, path)
+    module = with_preprocessing(network, card, path)
     _prove(module, network.dynamic_batch, path)
     return SourceModel(
         name=card.name,
@@ -116,8 +144,12 @@ def _loader_of(path: Path) -> Callable[[Path], Network]:
     return loader
 
 
-def _stated_card(path: Path, options: SourceOptions) -> ModelCard:
-    """The card beside the file with the options laid over it; the options alone where there is no card."""
+def stated_card(path: Path, options: SourceOptions) -> ModelCard:
+    """The card beside the file with the options laid over it; the options alone where there is no card.
+
+    Raises:
+        InputError: The card is damaged, or neither states the normalisation and the labels.
+    """
     sidecar = card_path(path)
     given = {field: value for field, value in asdict(options).items() if value is not None}
     if sidecar.is_file():
@@ -152,7 +184,7 @@ def _require_finite_weights(network: torch.nn.Module, path: Path) -> None:
             raise InputError(f"{path}: the tensor '{name}' holds NaN or infinity", "train or export it again")
 
 
-def _with_preprocessing(network: Network, card: ModelCard, path: Path) -> torch.nn.Module:
+def with_preprocessing(network: Network, card: ModelCard, path: Path) -> torch.nn.Module:
     """Put normalisation before a network and, where needed, the swap of its outputs behind it.
 
     `(x / 255 - mean) / std` is written as one multiplication and one addition; their shape
@@ -226,7 +258,7 @@ def _load_safetensors(path: Path) -> Network:
 
     with reading(path, "download it again, or save it with safetensors.torch.save_file"):
         state = load_file(path)
-    return _resnet18_of(state, path)
+    return _network_of(state, path)
 
 
 def _load_pth(path: Path) -> Network:
@@ -235,7 +267,7 @@ def _load_pth(path: Path) -> Network:
 
     with reading(path, "save plain tensors: torch.save(model.state_dict(), 'model.pth')"):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    return _resnet18_of(_state_dict_of(content, path), path)
+    return _network_of(_state_dict_of(content, path), path)
 
 
 def _state_dict_of(content: object, path: Path) -> dict[str, torch.Tensor]:
@@ -254,37 +286,58 @@ def _state_dict_of(content: object, path: Path) -> dict[str, torch.Tensor]:
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
-def _resnet18_of(state: dict[str, torch.Tensor], path: Path) -> Network:
-    """ResNet-18 with a file's weights.
+def _network_of(state: dict[str, torch.Tensor], path: Path) -> Network:
+    """The network that a file's tensors belong to, with these weights.
 
     Raises:
         InputError: Other names, other shapes, or numbers that are not float16, bfloat16 or float32.
     """
-    import torch
-
-    hint = "only torchvision's ResNet-18 is read from weights alone: export other networks to .pt2 or .onnx"
-    channels = state["conv1.weight"].shape[1] if getattr(state.get("conv1.weight"), "ndim", 0) == 4 else 1
-    if channels not in (1, 3):
-        raise InputError(f"{path} takes {channels} input channels; 1 and 3 are supported", hint)
-    network = build_resnet18(channels)
+    architecture, network, channels = _architecture_of(state, path)
     expected = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
     missing = sorted(expected - state.keys())
     unexpected = sorted(state.keys() - network.state_dict().keys())
     if missing or unexpected:
         firsts = [f" (first: {names[0]})" if names else "" for names in (missing, unexpected)]
         raise InputError(
-            f"{path} is not a ResNet-18: {len(missing)} tensors missing{firsts[0]},"
+            f"{path} is not a {architecture}: {len(missing)} tensors missing{firsts[0]},"
             f" {len(unexpected)} unexpected{firsts[1]}",
-            hint,
+            _KNOWN,
         )
-    for name in sorted(expected):
-        if (dtype := state[name].dtype) not in (torch.float16, torch.bfloat16, torch.float32):
-            raise InputError(f"{path}: the tensor '{name}' is {dtype}, not float16 or float32", hint)
+    _require_floats({name: state[name] for name in expected}, path)
     if (classes := len(state["fc.weight"])) != 2:
         raise InputError(f"{path} has {classes} outputs, expected 2: {' and '.join(LABELS)}")
-    with reading(path, hint):
+    with reading(path, _KNOWN):
         network.load_state_dict(state)
     return Network(network.eval(), channels)
+
+
+_KNOWN = (
+    "only torchvision's ResNet-18 and the student network are read from weights alone: "
+    "export other networks to .pt2 or .onnx"
+)
+
+
+def _architecture_of(state: dict[str, torch.Tensor], path: Path) -> tuple[str, torch.nn.Module, int]:
+    """Name, network and input channels: the width of the first convolution tells the two apart.
+
+    Raises:
+        InputError: Neither 1 nor 3 input channels.
+    """
+    stem = state.get("conv1.weight")
+    width, channels = stem.shape[:2] if stem is not None and stem.ndim == 4 else (64, 1)
+    if channels not in (1, 3):
+        raise InputError(f"{path} takes {channels} input channels; 1 and 3 are supported", _KNOWN)
+    if width == STUDENT_WIDTHS[0]:
+        return "student network", build_student(), 1
+    return "ResNet-18", build_resnet18(channels), channels
+
+
+def _require_floats(state: dict[str, torch.Tensor], path: Path) -> None:
+    import torch
+
+    for name, tensor in sorted(state.items()):
+        if (dtype := tensor.dtype) not in (torch.float16, torch.bfloat16, torch.float32):
+            raise InputError(f"{path}: the tensor '{name}' is {dtype}, not float16 or float32", _KNOWN)
 
 
 _LOADERS: dict[str, Callable[[Path], Network]] = {

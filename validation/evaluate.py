@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from udacimed_edge.extras import require_installed
 from udacimed_edge.files import files_of, path_digest, sha256_file
 from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
-from udacimed_edge.validation.audit import weight_dtypes
+from udacimed_edge.validation.audit import count_work, weight_dtypes
+from udacimed_edge.validation.examination import Examination, Execution, SourceScores
 from udacimed_edge.validation.gate import Evidence, PolicySettings, artifact_policy, source_policy
+from udacimed_edge.validation.matrix import matrix
 from udacimed_edge.validation.metrics import (
     Comparison,
     Invariance,
@@ -33,7 +36,6 @@ from udacimed_edge.validation.metrics import (
 )
 from udacimed_edge.validation.report import (
     ArtifactRecord,
-    CalibrationRecord,
     DataRecord,
     EnvironmentRecord,
     FileRecord,
@@ -59,44 +61,6 @@ __all__ = [
 
 BATCH = 64
 """Images in one call, where a format takes more than one."""
-
-
-@dataclass(frozen=True)
-class SourceScores:
-    """What the source model answers for the split.
-
-    Attributes:
-        name: Of the model.
-        digest: SHA-256 of its file.
-        probabilities: float64 of shape (n,), 0..1.
-        origin: Where these come from, in words.
-    """
-
-    name: str
-    digest: str
-    probabilities: NDArray[np.float64]
-    origin: str
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What an artifact is judged on, and by what.
-
-    Attributes:
-        split: The test split.
-        data: Where the split comes from, for the report.
-        source: What the source model answers for it.
-        settings: The policy's bounds.
-        calibration: The INT8 calibration images, for the report.
-        threads: Threads of one prediction; 0 for one per core.
-    """
-
-    split: Split
-    data: DataRecord
-    source: SourceScores
-    settings: PolicySettings
-    calibration: CalibrationRecord | None = None
-    threads: int = 0
 
 
 def data_record(data: DataSet, split: Split) -> DataRecord:
@@ -152,6 +116,7 @@ _RUNTIMES = {
     ".mlpackage": ("coremltools", "coreml"),
     ".tflite": ("ai_edge_litert", "litert"),
     ".xml": ("openvino", "openvino"),
+    ".triton": ("onnxruntime", "ort"),
 }
 assert _RUNTIMES.keys() == SUFFIXES.keys()
 
@@ -179,8 +144,9 @@ def examine(
         runs, latency = _runs(predictor, examination)
     except UnsupportedError as error:
         return _skipped(path, digest, examination, error)
-    notify("judge")
     execution = Execution(predictor.contract, predictor.executor, runs, latency)
+    execution = replace(execution, processors=matrix(path, execution, examination, notify))
+    notify("judge")
     return judge(path, digest, execution, examination)
 
 
@@ -217,24 +183,6 @@ def _runs(predictor: Predictor, examination: Examination) -> tuple[list[NDArray[
 
 
 @dataclass(frozen=True)
-class Execution:
-    """What an artifact answered, here or elsewhere.
-
-    Attributes:
-        contract: What the artifact says about itself.
-        executor: What computed, with its version.
-        runs: The whole split once or more, each float64 of shape (n,), 0..1 or not finite; the first is
-            judged.
-        latency: How long one image took; None where it was not measured.
-    """
-
-    contract: Contract
-    executor: str
-    runs: list[NDArray[np.float64]]
-    latency: LatencyRecord | None = None
-
-
-@dataclass(frozen=True)
 class _Findings:
     """What the runs showed; None where an output was not finite, invariance also after a single run."""
 
@@ -264,10 +212,13 @@ def judge(path: Path, digest: str, execution: Execution, examination: Examinatio
         examination: What it is judged on.
     """
     contract, runs = execution.contract, execution.runs
-    dtypes = weight_dtypes(path)
+    dtypes, work = weight_dtypes(path), count_work(path)
     found = _find(runs, contract.threshold, examination)
     labels, source = examination.split.labels, examination.source.probabilities
-    clauses = artifact_policy(examination.settings).judge(
+    processors = {row.name: row.verdict for row in execution.processors if not row.comparison_only}
+    clauses = artifact_policy(
+        examination.settings, with_processors=bool(processors), with_ladder=bool(examination.rungs)
+    ).judge(
         Evidence(
             artifact=found.metrics,
             non_finite=int((~np.isfinite(np.stack(runs))).any(axis=0).sum()),
@@ -276,6 +227,10 @@ def judge(path: Path, digest: str, execution: Execution, examination: Examinatio
             invariance=found.invariance,
             claimed_precision=contract.precision,
             weight_dtypes=dtypes,
+            macs=work.macs,
+            float_layers=contract.float_layers,
+            rungs={rung.number: rung.passed for rung in examination.rungs},
+            processors=processors,
         )
     )
     failed = [str(clause) for clause in clauses if not clause.passed]
@@ -286,12 +241,15 @@ def judge(path: Path, digest: str, execution: Execution, examination: Examinatio
                 "verdict": "FAIL" if failed else "PASS",
                 "reason": "; ".join(failed),
                 "executor": execution.executor,
-                "artifact": report.artifact.model_copy(update={"weight_dtypes": dtypes}),
+                "artifact": report.artifact.model_copy(
+                    update={"weight_dtypes": dtypes, "operators": work.operators, "macs": work.macs}
+                ),
                 "metrics": found.metrics,
                 "sensitivity_bound_clears": _bound_clears(found.metrics, examination.settings),
                 "comparison": found.comparison,
                 "invariance": found.invariance,
                 "latency": execution.latency,
+                "processors": execution.processors,
                 "policy": report.policy.model_copy(update={"clauses": clauses}),
                 "predictions": report.predictions.model_copy(update=_predictions(runs[0])),
             }
@@ -338,6 +296,8 @@ def _blank(path: Path, digest: str, contract: Contract, examination: Examination
         threshold_origin=contract.threshold_origin,
         data=data,
         calibration=examination.calibration,
+        calibration_cost=examination.calibration_cost,
+        rungs=examination.rungs,
         source=SourceRecord(
             name=source.name,
             digest=source.digest,
@@ -372,7 +332,7 @@ def _artifact_record(path: Path, digest: str, contract: Contract) -> ArtifactRec
         digest=digest,
         size_bytes=sum(f.size_bytes for f in files),
         files=files,
-        contract={**asdict(contract), "labels": list(contract.labels)},
+        contract=json.loads(contract.to_json()),
         weight_dtypes={},
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "roc", "score_scatter", "sensitivity_intervals", "threshold_sweep"]
+__all__ = [
+    "PALETTE",
+    "latency_against_size",
+    "roc",
+    "score_scatter",
+    "sensitivity_intervals",
+    "threshold_sweep",
+    "throughput_against_batch",
+]
 
 PALETTE: dict[str, tuple[str, str]] = {
     "paper": ("#ffffff", "#14181d"),
@@ -227,6 +235,56 @@ def score_scatter(report: Report) -> str:
             f"scatter-{report.report_digest[:8]}",
             f"Probability of pneumonia by source model and artifact; {len(changed)} decisions changed",
         )
+
+
+def latency_against_size(points: Mapping[str, tuple[float, float]]) -> str:
+    """Size in MiB and latency of one image in milliseconds, both above 0, by name; at least one."""
+    with _axes(4.2 + 0.1 * len(points)) as (axes, finish):
+        for (name, (size, latency)), (colour, _, marker) in zip(points.items(), _styles(), strict=False):
+            axes.plot(
+                [size], [latency], color=colour, marker=marker, markersize=7, linestyle="none", label=name
+            )
+        axes.set(yscale="log", xlabel="size in MiB", ylabel="latency of one image in ms (median)")
+        axes.set_xlim(0, 1.15 * max(size for size, _ in points.values()))
+        _finish_axes(axes, len(points))
+        told = "; ".join(f"{name} {size:.1f} MiB {ms:.2f} ms" for name, (size, ms) in points.items())
+        return finish("latency-size", f"Latency of one image against size: {told}")
+
+
+def throughput_against_batch(rates: Mapping[str, Mapping[int, float]]) -> str:
+    """Images per second, above 0, by name and images in one call."""
+    with _axes(4.2 + 0.1 * len(rates)) as (axes, finish):
+        for (name, points), (colour, line, marker) in zip(rates.items(), _styles(), strict=False):
+            axes.plot(
+                list(points), list(points.values()), color=colour, linestyle=line, marker=marker, label=name
+            )
+        batches = sorted({batch for points in rates.values() for batch in points})
+        axes.set(xscale="log", yscale="log", xlabel="images in one call", ylabel="images per second (median)")
+        axes.set_xticks(batches, [str(batch) for batch in batches])
+        axes.minorticks_off()
+        _finish_axes(axes, len(rates))
+        told = "; ".join(f"{name} at best {max(points.values()):.0f}" for name, points in rates.items())
+        return finish("throughput-batch", f"Images per second against the batch: {told}")
+
+
+def _styles() -> Iterator[tuple[str, str, str]]:
+    """Colour, line and marker, without end: each marker in every colour before the next marker."""
+    while True:
+        for line, marker in _STYLES:
+            for name in _SERIES:
+                yield _colour(name), line, marker
+
+
+def _finish_axes(axes: Axes, names: int) -> None:
+    """Plain numbers instead of powers of ten, a grid, and the legend below."""
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter("")
+    axes.grid(color=_colour("line"))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2 if names > 1 else 1)
 
 
 def _arrays(report: Report) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

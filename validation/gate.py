@@ -21,9 +21,11 @@ from udacimed_edge.validation.metrics import Comparison, Invariance, Metrics, Pr
 __all__ = [
     "Clause",
     "ClauseResult",
+    "ComputeHeld",
     "Evidence",
     "FiniteOutputs",
     "Invariant",
+    "LadderHeld",
     "MaxAucDrop",
     "MaxSpecificityDrop",
     "MinAgreement",
@@ -32,7 +34,9 @@ __all__ = [
     "Policy",
     "PolicySettings",
     "PrecisionHeld",
+    "ProcessorsHold",
     "artifact_policy",
+    "processor_policy",
     "source_policy",
 ]
 
@@ -44,6 +48,13 @@ MAX_INVARIANCE = 1e-3
 
 MIN_WEIGHT_SHARE: Mapping[str, float] = {"fp32": 1.0, "fp16": 1.0, "int8": 0.95}
 """Share of weight elements that must have the claimed type. INT8 leaves biases and scales in wider types."""
+
+MIN_MAC_SHARE: Mapping[str, float] = {"fp32": 1.0, "fp16": 0.0, "int8": 0.95}
+"""Share of multiply-accumulates that must be computed in the claimed type. fp16 is how weights are stored:
+OpenVINO computes them in float32."""
+
+MIN_SHARE_BESIDE_FLOAT = 0.5
+"""The same shares of int8 where the contract names layers left in float: what is mostly float is not int8."""
 
 _ROUNDING = 1e-12
 """Slack for the subtraction of two values in 0..1, which errs by less than 1e-15. No drop that is truly
@@ -64,6 +75,12 @@ class Evidence:
         claimed_precision: "fp32", "fp16" or "int8".
         weight_dtypes: Weight elements per type, counted in the artifact's own tensors; keys are spelled
             like precisions: "int8", "fp16", "fp32" and others.
+        macs: Multiply-accumulates of one image by the type they are computed in, spelled likewise; "int16"
+            is an activation of 16 bits times a weight of 8.
+        float_layers: The layers that the contract says INT8 left in float.
+        rungs: Whether each rung of the INT8 ladder held on the validation split, by its number.
+        processors: Verdict per row of the processor matrix: "PASS", "FAIL", or "SKIP" where it was not
+            computed.
 
     Raises:
         ValueError: Artifact and source model were not measured on the same images.
@@ -76,6 +93,10 @@ class Evidence:
     invariance: Invariance | None = None
     claimed_precision: str = ""
     weight_dtypes: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, int] = field(default_factory=dict)
+    float_layers: tuple[str, ...] = ()
+    rungs: Mapping[int, bool] = field(default_factory=dict)
+    processors: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse figures that cannot be compared."""
@@ -216,15 +237,61 @@ class PrecisionHeld:
 
     def judge(self, evidence: Evidence) -> ClauseResult:
         """Pass where the share of weight elements of the claimed type is large enough."""
-        claim, counts = evidence.claimed_precision, evidence.weight_dtypes
-        if claim not in MIN_WEIGHT_SHARE or not sum(counts.values()):
-            return _not_measured("precision", f"weights of the claimed type {claim!r}")
-        least, total = MIN_WEIGHT_SHARE[claim], sum(counts.values())
+        return _min_share("precision", "weight elements", MIN_WEIGHT_SHARE, evidence.weight_dtypes, evidence)
+
+
+@dataclass(frozen=True)
+class ComputeHeld:
+    """The artifact's work is done in the type that it claims.
+
+    16-bit activations, the last rung of a ladder, count as int8: their weights are, and so is the size.
+    """
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where the share of multiply-accumulates in the claimed type is large enough."""
+        counts = dict(evidence.macs)
+        if evidence.claimed_precision == "int8" and "int16" in counts:
+            counts["int8"] = counts.get("int8", 0) + counts.pop("int16")
+        return _min_share("computation", "multiply-accumulates", MIN_MAC_SHARE, counts, evidence)
+
+
+@dataclass(frozen=True)
+class LadderHeld:
+    """The rung that the artifact stands on, the last that was tried, held on the validation split."""
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where the last rung held."""
+        requirement, tried = "a rung holds on the validation split", list(evidence.rungs.items())
+        if not tried:
+            return _not_measured("ladder", requirement)
+        number, held = tried[-1]
         return ClauseResult(
-            name="precision",
-            requirement=f"at least {least:.0%} of weight elements {claim}",
-            measured=", ".join(f"{dtype} {n:,} ({n / total:.2%})" for dtype, n in sorted(counts.items())),
-            passed=counts.get(claim, 0) / total >= least,
+            name="ladder",
+            requirement=requirement,
+            measured=f"rung {number} holds" if held else f"none of {len(tried)} holds",
+            passed=held,
+        )
+
+
+@dataclass(frozen=True)
+class ProcessorsHold:
+    """As every other processor that was computed, the artifact satisfies `processor_policy` too.
+
+    One that could not be computed here, for want of an emulator, is no evidence either way.
+    """
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where a processor was computed and none failed."""
+        requirement, verdicts = "no processor fails", list(evidence.processors.values())
+        if not set(verdicts) - {"SKIP"}:
+            return _not_measured("processors", requirement)
+        failed = [name for name, verdict in evidence.processors.items() if verdict == "FAIL"]
+        counted = f"{verdicts.count('PASS')} pass, {verdicts.count('SKIP')} not computed here"
+        return ClauseResult(
+            name="processors",
+            requirement=requirement,
+            measured=", ".join([counted, *(f"{name} fails" for name in failed)]),
+            passed=not failed,
         )
 
 
@@ -286,6 +353,8 @@ class PolicySettings(Record):
         fixed = {
             "max_invariance": MAX_INVARIANCE,
             "min_source_specificity": MIN_SOURCE_SPECIFICITY,
+            "min_mac_share": dict(MIN_MAC_SHARE),
+            "min_share_beside_float": MIN_SHARE_BESIDE_FLOAT,
             "min_weight_share": dict(MIN_WEIGHT_SHARE),
         }
         text = json.dumps(
@@ -294,8 +363,24 @@ class PolicySettings(Record):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def artifact_policy(settings: PolicySettings) -> Policy:
-    """What an artifact must satisfy before it is packaged."""
+def artifact_policy(
+    settings: PolicySettings, with_processors: bool = False, with_ladder: bool = False
+) -> Policy:
+    """What an artifact must satisfy before it is packaged.
+
+    Args:
+        settings: The bounds.
+        with_processors: As other processors too, which were asked for.
+        with_ladder: It was made by climbing the INT8 ladder, a rung of which must have held.
+    """
+    ladder = (LadderHeld(),) if with_ladder else ()
+    processors = (ProcessorsHold(),) if with_processors else ()
+    own = (Invariant(MAX_INVARIANCE), PrecisionHeld(), ComputeHeld())
+    return Policy((*processor_policy(settings).clauses, *own, *ladder, *processors))
+
+
+def processor_policy(settings: PolicySettings) -> Policy:
+    """What an artifact's answers must satisfy as any processor computes them."""
     return Policy(
         (
             FiniteOutputs(),
@@ -303,8 +388,6 @@ def artifact_policy(settings: PolicySettings) -> Policy:
             MaxSpecificityDrop(settings.max_specificity_drop),
             MaxAucDrop(settings.max_auc_drop),
             MinAgreement(settings.min_agreement),
-            Invariant(MAX_INVARIANCE),
-            PrecisionHeld(),
         )
     )
 
@@ -328,6 +411,26 @@ def _min_proportion(name: str, least: float, found: Proportion | None, failure: 
         requirement=f">= {least:g}, at most {found.total - needed} of {found.total} {failure}",
         measured=f"{found.successes / found.total:.4f}, {found.total - found.successes} {failure}",
         passed=found.successes >= needed,
+    )
+
+
+def _min_share(
+    name: str, what: str, shares: Mapping[str, float], counts: Mapping[str, int], evidence: Evidence
+) -> ClauseResult:
+    """At least its share of what was counted has the claimed type; less of it beside float layers."""
+    claim, total = evidence.claimed_precision, sum(counts.values())
+    if claim not in shares or not total:
+        return _not_measured(name, f"{what} of the claimed type {claim!r}")
+    least, layers = shares[claim], len(evidence.float_layers)
+    requirement = f"at least {least:.0%} of {what} {claim}"
+    if layers and claim == "int8":
+        least = MIN_SHARE_BESIDE_FLOAT
+        requirement = f"at least {least:.0%} of {what} int8 beside {layers} layers left in float"
+    return ClauseResult(
+        name=name,
+        requirement=requirement,
+        measured=", ".join(f"{dtype} {n:,} ({n / total:.2%})" for dtype, n in sorted(counts.items())),
+        passed=counts.get(claim, 0) / total >= least,
     )
 
 

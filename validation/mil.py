@@ -23,14 +23,15 @@ from udacimed_edge.runtime.coreml import INPUT, PROBABILITIES, model_file, quiet
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["OPERATIONS", "open_artifact", "weight_dtypes"]
+__all__ = ["OPERATIONS", "open_artifact", "operations", "padding", "weight_dtypes"]
 
 
-def open_artifact(path: Path) -> Predictor:
+def open_artifact(path: Path, operations: Mapping[str, Callable[..., Any]] | None = None) -> Predictor:
     """Open a Core ML package for execution on any operating system.
 
     Arithmetic is float32 on the stored weights; what the program stores as float16 is rounded to it
     after each operation, so that a value beyond float16's range is seen here as it would be on a phone.
+    `operations`, where given, stands in for `OPERATIONS`.
 
     Raises:
         ContractError: Not a Core ML package, damaged, or without a contract of ours.
@@ -44,13 +45,14 @@ def open_artifact(path: Path) -> Predictor:
     function = _load(path)
     _check_interface(function, contract, path)
     constants = _constants(function)
+    table = operations or OPERATIONS
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         # One by one, as the program is written. Sums of a batch are ordered otherwise, and rounding to
         # float16 makes that visible: a probability moved by up to 0.004.
         with torch.inference_mode():
             pixels = torch.from_numpy(images.astype(np.float32))
-            answers = [_run(function, constants, image[None, None])[0, 1].item() for image in pixels]
+            answers = [_run(function, constants, table, image[None, None])[0, 1].item() for image in pixels]
         return np.array(answers, dtype=np.float64)
 
     predict(np.zeros((1, SIDE, SIDE), dtype=np.uint8))  # an unsupported form of an operation shows now
@@ -87,6 +89,23 @@ def weight_dtypes(path: Path) -> dict[str, int]:
 
 
 # Loading
+
+
+def operations(path: Path) -> Iterator[tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]]:
+    """What a package's program does.
+
+    Yields:
+        Of each operation its name, the type its weights are stored in (of one without weights: of its
+        output), the shapes of its first inputs and of its output; raises as `weight_dtypes` does.
+    """
+    from coremltools.converters.mil.mil import types
+
+    for operation in _load(path).operations:
+        if not _is_constant(operation):
+            name, output = _WEIGHTS.get(operation.op_type), operation.outputs[-1]
+            dtype = _stored_in(operation.inputs[name].op) if name else types.builtin_to_string(output.dtype)
+            shapes = [tuple(operation.inputs[i].shape) for i in ("x", name) if i in operation.inputs]
+            yield operation.op_type, dtype, shapes, tuple(output.shape)
 
 
 def _load(path: Path) -> Any:
@@ -185,12 +204,15 @@ def _check_interface(function: Any, contract: Contract, path: Path) -> None:
 # Executing
 
 
-def _run(function: Any, constants: Mapping[Any, Any], image: Tensor) -> Tensor:
+def _run(
+    function: Any, constants: Mapping[Any, Any], table: Mapping[str, Callable[..., Any]], image: Tensor
+) -> Tensor:
     """The program's probabilities for one image.
 
     Args:
         function: The `main` function.
         constants: From `_constants`.
+        table: What computes each operation.
         image: float32 of shape (1, 1, 64, 64), values 0..255.
 
     Returns:
@@ -202,7 +224,7 @@ def _run(function: Any, constants: Mapping[Any, Any], image: Tensor) -> Tensor:
     for operation in function.operations:
         if _is_constant(operation):
             continue
-        answer = OPERATIONS[operation.op_type](**_inputs(operation, values))
+        answer = table[operation.op_type](**_inputs(operation, values))
         output = operation.outputs[-1]  # classify has the label first, the probabilities last
         values[output] = answer.half().float() if output.dtype == types.fp16 else answer
     result: Tensor = values[function.operations[-1].outputs[-1]]
@@ -294,7 +316,7 @@ def _convolve(
 ) -> Tensor:
     from torch.nn import functional
 
-    padded = functional.pad(x, _padding("conv", pad_type, pad))
+    padded = functional.pad(x, padding("conv", pad_type, pad))
     return functional.conv2d(padded, weight, bias, how["strides"], 0, how["dilations"], how["groups"])
 
 
@@ -302,7 +324,7 @@ def _max_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **ho
     from torch.nn import functional
 
     _refuse("max_pool", "ceil_mode", ceil_mode, False)
-    padded = functional.pad(x, _padding("max_pool", pad_type, pad), value=-np.inf)
+    padded = functional.pad(x, padding("max_pool", pad_type, pad), value=-np.inf)
     return functional.max_pool2d(padded, how["kernel_sizes"], how["strides"])
 
 
@@ -311,11 +333,11 @@ def _avg_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **ho
     from torch.nn import functional
 
     _refuse("avg_pool", "ceil_mode", ceil_mode, False)
-    padding, window = _padding("avg_pool", pad_type, pad), (how["kernel_sizes"], how["strides"])
-    average = functional.avg_pool2d(functional.pad(x, padding), *window)
+    edges, window = padding("avg_pool", pad_type, pad), (how["kernel_sizes"], how["strides"])
+    average = functional.avg_pool2d(functional.pad(x, edges), *window)
     if not how["exclude_padding_from_average"]:
         return average
-    return average / functional.avg_pool2d(functional.pad(torch.ones_like(x), padding), *window)
+    return average / functional.avg_pool2d(functional.pad(torch.ones_like(x), edges), *window)
 
 
 def _batch_norm(*, x: Tensor, mean: Tensor, variance: Tensor, epsilon: Tensor, **how: Any) -> Tensor:
@@ -356,7 +378,7 @@ def _linear(*, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x @ weight.T + bias
 
 
-def _padding(operation: str, pad_type: str, pad: list[int]) -> list[int]:
+def padding(operation: str, pad_type: str, pad: list[int]) -> list[int]:
     """MIL's (top, bottom, left, right) in torch's order, which begins with the last dimension."""
     if pad_type == "valid":
         return [0, 0, 0, 0]

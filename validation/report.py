@@ -17,6 +17,7 @@ from udacimed_edge.validation.metrics import Comparison, Invariance, Metrics, Re
 __all__ = [
     "LIMITS",
     "ArtifactRecord",
+    "CalibrationCost",
     "CalibrationRecord",
     "DataRecord",
     "EnvironmentRecord",
@@ -29,6 +30,7 @@ __all__ = [
     "RungRecord",
     "SourceRecord",
     "Verdict",
+    "calibration_cost",
     "read_report",
     "seal",
     "write_report",
@@ -123,6 +125,34 @@ class CalibrationRecord(Record):
     split: str
     data_digest: str
     origin: str = ""
+
+
+class CalibrationCost(Record):
+    """What synthetic calibration costs: the same conversion, calibrated on patients' images instead.
+
+    Each cost is its figure less this report's own, so positive where patients' images are better.
+
+    Attributes:
+        calibration: The patients' images.
+        method: How it was made, in words.
+        verdict: Of the policy, on the split of this report.
+        sensitivity: 0..1; None where an output was not finite, as for all that follow.
+        specificity: 0..1.
+        auc: 0..1.
+        sensitivity_cost: -1..1.
+        specificity_cost: -1..1.
+        auc_cost: -1..1.
+    """
+
+    calibration: CalibrationRecord
+    method: str
+    verdict: Verdict
+    sensitivity: float | None = None
+    specificity: float | None = None
+    auc: float | None = None
+    sensitivity_cost: float | None = None
+    specificity_cost: float | None = None
+    auc_cost: float | None = None
 
 
 class RungRecord(Record):
@@ -239,6 +269,8 @@ class Report(Record):
         threshold_origin: Where the threshold comes from.
         sensitivity_bound_clears: Whether the lower end of sensitivity's exact 95 % interval reaches the
             required sensitivity; None where nothing was measured. At 390 positives it needs 390 or 389 found.
+        calibration_cost: What calibrating on synthetic images costs; None where it was not asked for, and
+            where the format or the data leave nothing to compare.
         rungs: The rungs of the INT8 ladder that were tried, the artifact's own the last; empty where the
             artifact is not INT8, or was not made by this run and carries no earlier report.
         processors: The processor matrix; empty where it was not asked for.
@@ -260,6 +292,7 @@ class Report(Record):
     threshold_origin: str
     data: DataRecord
     calibration: CalibrationRecord | None
+    calibration_cost: CalibrationCost | None = None
     source: SourceRecord
     metrics: Metrics | None
     sensitivity_bound_clears: bool | None
@@ -273,6 +306,33 @@ class Report(Record):
     environment: EnvironmentRecord
     limits: tuple[str, ...] = LIMITS
     report_digest: str = ""
+
+
+def calibration_cost(real: Report, synthetic: Report) -> CalibrationCost | None:
+    """What synthetic images cost; None where the other artifact was not calibrated.
+
+    Args:
+        real: Of the artifact calibrated on patients' images.
+        synthetic: Of the one calibrated on synthetic images, judged on the same split.
+    """
+    if real.calibration is None:
+        return None
+    theirs, ours = _figures(real.metrics), _figures(synthetic.metrics)
+    return CalibrationCost(
+        calibration=real.calibration,
+        method=str(real.artifact.contract.get("method", "")),
+        verdict=real.verdict,
+        **theirs,
+        **{f"{name}_cost": theirs[name] - ours[name] for name in theirs.keys() & ours.keys()},
+    )
+
+
+def _figures(metrics: Metrics | None) -> dict[str, float]:
+    if metrics is None:
+        return {}
+    parts = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}
+    found = {name: part.value for name, part in parts.items() if part.value is not None}
+    return {**found, "auc": metrics.auc}
 
 
 def seal(report: Report) -> Report:

@@ -8,21 +8,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import Format, run
+from udacimed_edge.converters.base import Format, Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
 from udacimed_edge.data import open_data
 from udacimed_edge.errors import ExtraMissingError, InputError
 from udacimed_edge.files import files_of
-from udacimed_edge.runtime.contract import Contract
-from udacimed_edge.validation.audit import weight_dtypes
+from udacimed_edge.runtime.contract import KEY, Contract
+from udacimed_edge.validation.audit import count_work, weight_dtypes
 from udacimed_edge.validation.evaluate import open_predictor
 from udacimed_edge.validation.metrics import prediction_digest
+
+if TYPE_CHECKING:
+    import torch
 
 EVERY = [(row, precision) for row in FORMATS.values() for precision in row.precisions]
 IDS = [f"{row.name}-{precision}" for row, precision in EVERY]
@@ -53,8 +57,10 @@ def pictures() -> NDArray[np.uint8]:
     return np.concatenate([np.zeros_like(drawn[:1]), np.full_like(drawn[:1], 255), drawn])
 
 
-def convert(row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path) -> Made:
-    """Convert the small network."""
+def convert(
+    row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path, rung: int = 0
+) -> Made:
+    """Convert the small network, to INT8 by the first rung of the ladder or that many above it."""
     contract = Contract(
         target=row.name,
         precision=precision,
@@ -66,8 +72,11 @@ def convert(row: Format, precision: str, program: Path, calibration: NDArray[np.
         toolkit_version="0",
         output=row.output,
     )
-    path = folder / f"model{row.suffix}"
-    run(row, program, contract, calibration, path)
+    path, quantization = folder / f"model{row.suffix}", None
+    if precision == "int8":
+        quantization = Quantization(row.rungs[rung], calibration, open_data("synthetic").read("validation"))
+        contract = replace(contract, method=str(row.rungs[rung]))
+    run(row, program, contract, quantization, path)
     return Made(row, contract, path)
 
 
@@ -130,6 +139,99 @@ def test_weights_have_the_claimed_type(made: Made) -> None:
 
 
 @every_artifact
+def test_the_work_is_that_of_the_network(made: Made, small_network: torch.nn.Module) -> None:
+    """Multiply-accumulates agree with PyTorch's own counter in every format, all in the type that is due."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        small_network(torch.zeros(1, 1, 64, 64))
+    stored = (made.row.name, made.contract.precision) == ("openvino", "fp16")  # computed in float32
+    expected = {"fp32" if stored else made.contract.precision: counter.get_total_flops() // 2}
+    assert count_work(made.path).macs == expected
+
+
+def _from_ort(path: Path) -> str:
+    import onnxruntime
+
+    return str(onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map[KEY])
+
+
+def _from_triton(path: Path) -> str:
+    (model,) = path.rglob("*.onnx")
+    return _from_ort(model)
+
+
+def _from_coreml(path: Path) -> str:
+    from coremltools.models import MLModel
+
+    return str(MLModel(str(path), skip_model_load=True).get_spec().description.metadata.userDefined[KEY])
+
+
+def _from_litert(path: Path) -> str:
+    from ai_edge_litert.schema_py_generated import ModelT
+
+    model = ModelT.InitFromPackedBuf(path.read_bytes())
+    (entry,) = [entry for entry in model.metadata if entry.name == KEY.encode()]
+    return bytes(model.buffers[entry.buffer].data).decode()
+
+
+def _from_openvino(path: Path) -> str:
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    assert model.get_rt_info(["runtime_options", "INFERENCE_PRECISION_HINT"]).astype(str) == "f32"
+    return str(model.get_rt_info(KEY).astype(str))
+
+
+FOREIGN = {
+    "ort": _from_ort,
+    "triton": _from_triton,
+    "coreml": _from_coreml,
+    "litert": _from_litert,
+    "openvino": _from_openvino,
+}
+
+
+@every_artifact
+def test_other_tools_read_the_contract(made: Made) -> None:
+    """The contract stands where each format's own tools look for metadata; OpenVINO's names its precision."""
+    assert Contract.from_json(FOREIGN[made.row.name](made.path)) == made.contract
+
+
+ABOVE = [(row, rung) for row in FORMATS.values() for rung in range(1, len(row.rungs))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "rung"), ABOVE, ids=[f"{row.name}-{rung + 1}" for row, rung in ABOVE])
+def test_every_rung_makes_an_artifact_that_says_how(
+    row: Format,
+    rung: int,
+    small_program: Path,
+    training: NDArray[np.uint8],
+    pictures: NDArray[np.uint8],
+    small_answers: Callable[[NDArray[np.uint8]], NDArray[np.float64]],
+    tmp_path: Path,
+) -> None:
+    """A higher rung says how it was made, and names layers as float where work is done in float.
+
+    One that does not clip ranges answers like the network; clipping suits a trained network, not this one.
+    """
+    if row.missing():
+        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    made = convert(row, "int8", small_program, training, tmp_path, rung)
+    predictor = open_predictor(made.path)
+    contract, macs = predictor.contract, count_work(made.path).macs
+    assert contract.method == str(row.rungs[rung])
+    assert len(contract.float_layers) <= row.rungs[rung].float_layers
+    assert bool(contract.float_layers) == bool({"fp32", "fp16"} & macs.keys())
+    answers = np.concatenate([predictor.predict(image[None]) for image in pictures[2:]])
+    assert np.isfinite(answers).all()
+    if row.rungs[rung].ranges == "min-max":
+        np.testing.assert_allclose(answers, small_answers(pictures[2:]), atol=TOLERANCE["int8"], rtol=0)
+
+
+@every_artifact
 def test_two_conversions_answer_alike(
     made: Made, small_program: Path, training: NDArray[np.uint8], pictures: NDArray[np.uint8], tmp_path: Path
 ) -> None:
@@ -164,8 +266,9 @@ def test_a_missing_extra_names_the_pip_command(
 ) -> None:
     """A library that is not installed is an error with the pip command that installs it."""
     absent = replace(row, to_convert=("no_such_library",))
+    images = np.tile(np.arange(64, dtype=np.uint8), (320, 64, 1))
     with pytest.raises(ExtraMissingError, match="no_such_library") as caught:
-        convert(absent, row.precisions[0], small_program, np.empty((320, 64, 64), np.uint8), tmp_path)
+        convert(absent, row.precisions[0], small_program, images, tmp_path)
     assert f"pip install 'udacimed-edge[{row.extra}]'" in caught.value.hint
 
 
@@ -187,13 +290,16 @@ def refuse(*arguments, **named):
 
 socket.getaddrinfo = socket.socket.connect = refuse
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import run
+from udacimed_edge.converters.base import Quantization, run
+from udacimed_edge.data import open_data
 from udacimed_edge.runtime.contract import Contract
 
 row = FORMATS[sys.argv[1]]
-contract = Contract(row.name, "int8" if "int8" in row.precisions else "fp32", 0.5, "", "", "", None, "0")
+precision = "int8" if "int8" in row.precisions else row.precisions[0]
+contract = Contract(row.name, precision, 0.5, "", "", "", None, "0")
 images = np.random.default_rng(0).integers(0, 256, (300, 64, 64), dtype=np.uint8)
-run(row, Path(sys.argv[2]), contract, images, Path(sys.argv[3]))
+int8 = Quantization(row.rungs[0], images, open_data("synthetic").read("validation")) if row.rungs else None
+run(row, Path(sys.argv[2]), contract, int8, Path(sys.argv[3]))
 """
 
 

@@ -7,32 +7,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from udacimed_edge.converters.base import Convert, Format, run
-from udacimed_edge.converters.calibration import COUNT, calibration_digest, calibration_images
+from udacimed_edge.converters.base import Convert, Format, Quantization, Rung, run
+from udacimed_edge.converters.calibration import (
+    COUNT,
+    calibration_digest,
+    calibration_images,
+    require_usable,
+)
 from udacimed_edge.data import Split, open_data
 from udacimed_edge.errors import ConversionError, EdgeError, InputError, OutputError
 from udacimed_edge.runtime.contract import Contract
 
-NO_IMAGES = np.empty((0, 64, 64), np.uint8)
-
 
 def row(convert: Convert) -> Format:
     """A format of that converter."""
-    return Format("made-up", "Made up", ".made", "all", (), (), ("fp32",), ("fp32",), convert)
+    return Format("made-up", "Made up", ".made", "all", (), (), ("fp32", "int8"), ("fp32",), convert)
 
 
 def raising(error: Exception) -> Convert:
     """A converter that fails."""
 
-    def convert(program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path) -> None:
+    def convert(program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
         raise error
 
     return convert
 
 
-def nothing(program: Path, contract: Contract, calibration: NDArray[np.uint8], out: Path) -> None:
+def nothing(program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
     """A converter that writes nothing."""
 
 
@@ -52,7 +54,7 @@ def test_a_failing_converter_is_an_error_for_people(
     """Whatever a converter raises, or fails to write, becomes an error of its kind."""
     contract = Contract("made-up", "fp32", 0.5, "", "", "", None, "0")
     with pytest.raises(kind) as caught:
-        run(row(convert), tmp_path / "program.pt2", contract, NO_IMAGES, tmp_path / "model.made")
+        run(row(convert), tmp_path / "program.pt2", contract, None, tmp_path / "model.made")
     assert message in str(caught.value)
 
 
@@ -79,3 +81,50 @@ def test_calibration_refuses_other_images(name: str, count: int, message: str) -
     split = Split(name, "custom", np.zeros((count, 64, 64), np.uint8), np.zeros(count, np.uint8))
     with pytest.raises(InputError, match=message):
         calibration_images(split)
+
+
+TRAIN = open_data("synthetic").read("train")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (TRAIN.images[:300, :32], "uint8 of shape (300, 32, 64), expected uint8 of (n, 64, 64)"),
+        (TRAIN.images[:300, None], "of shape (300, 1, 64, 64)"),
+        (TRAIN.images[0], "of shape (64, 64)"),
+        (TRAIN.images[:300].astype(np.float32), "are float32 of shape"),
+        (TRAIN.images[:0], "needs calibration images: at least 300, not 0"),
+        (TRAIN.images[:299], "at least 300, not 299"),
+        (np.zeros((300, 64, 64), np.uint8), "have the one value 0"),
+        (np.full((300, 64, 64), 255, np.uint8), "have the one value 255"),
+    ],
+)
+def test_unusable_calibration_images_are_refused(images: np.ndarray, message: str) -> None:
+    """Images of a wrong form, too few of them, or without contrast never calibrate."""
+    with pytest.raises(InputError) as caught:
+        require_usable(images)
+    assert message in caught.value.message
+
+
+def test_a_black_training_split_is_refused() -> None:
+    """A training split whose images are all black is an error before anything is converted."""
+    split = Split("train", "custom", np.zeros((400, 64, 64), np.uint8), np.zeros(400, np.uint8))
+    with pytest.raises(InputError, match="have the one value 0"):
+        calibration_images(split)
+
+
+def test_the_contract_names_the_rung(tmp_path: Path) -> None:
+    """The artifact is told by which rung it was made, and unusable images never reach the converter."""
+    seen = []
+
+    def convert(program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
+        seen.append(contract.method)
+        out.write_bytes(b"made")
+
+    contract, out = Contract("made-up", "int8", 0.5, "", "", "", None, "0"), tmp_path / "model.made"
+    rung = Rung(2, "another way")
+    run(row(convert), tmp_path, contract, Quantization(rung, TRAIN.images, TRAIN), out)
+    assert seen == ["rung 2: another way"]
+    with pytest.raises(InputError, match="at least 300, not 5"):
+        run(row(convert), tmp_path, contract, Quantization(rung, TRAIN.images[:5], TRAIN), out)
+    assert len(seen) == 1

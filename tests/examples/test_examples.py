@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ import pytest
 
 from udacimed_edge.card import read_card
 from udacimed_edge.data import open_data, sample_synthetic
-from udacimed_edge.source import REFERENCE, load_source
+from udacimed_edge.optimization.steps import read_baseline
+from udacimed_edge.source import SourceOptions, load_source
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -52,13 +52,6 @@ def test_fit_synthetic_writes_a_sampler(little_data: Path, tmp_path: Path) -> No
         assert np.abs(drawn - fitted).mean() < 5
 
 
-def test_model_card_writes_the_committed_card(tmp_path: Path) -> None:
-    """The reference model's card for people is what the script makes of its JSON card."""
-    shutil.copy(REFERENCE.with_suffix(".json"), tmp_path / "reference.json")
-    assert "reference.md" in run("model_card.py", str(tmp_path / "reference.json"))
-    assert (tmp_path / "reference.md").read_text() == REFERENCE.with_suffix(".md").read_text()
-
-
 @pytest.mark.slow
 def test_train_reference_writes_a_model_and_its_card(little_data: Path, tmp_path: Path) -> None:
     """Training writes a model that loads with its card, a threshold set on validation, and test figures."""
@@ -73,3 +66,18 @@ def test_train_reference_writes_a_model_and_its_card(little_data: Path, tmp_path
     assert card.training["split sizes"]["train"] == 300
     assert json.loads(json.dumps(card.training["recipe"]))["epochs"] == 1
     assert out.with_suffix(".md").read_text().startswith("# Model card")
+
+
+@pytest.mark.slow
+def test_make_baseline_writes_a_baseline_with_its_card(little_data: Path, tmp_path: Path) -> None:
+    """The example writes weights that `optimize` takes, and a card that says what they are."""
+    out = tmp_path / "baseline.safetensors"
+    options = ("--epochs", "1", "--images", "8")
+    assert "Next: udacimed-edge optimize" in run(
+        "make_baseline.py", "--data", str(little_data), "--out", str(out), *options
+    )
+    state = read_baseline(out, SourceOptions()).state
+    assert state.card.mean == (0.5, 0.5, 0.5)
+    card = read_card(out.with_suffix(".json"))
+    assert card.architecture == "resnet18, input enlarged to 224x224"
+    assert card.training["split sizes"]["train"] == 8

@@ -10,14 +10,23 @@ import pytest
 from rich.console import Console
 
 from udacimed_edge.data import Split
-from udacimed_edge.display import basis_text, changes_text, clauses_text, figures_text, progress, result_table
+from udacimed_edge.display import (
+    basis_text,
+    changes_text,
+    clauses_text,
+    figures_text,
+    processors_table,
+    progress,
+    result_table,
+)
 from udacimed_edge.errors import ConversionError
 from udacimed_edge.pipeline import Result, Stage
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, SourceScores, examine
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.report import DataRecord, Report
+from udacimed_edge.validation.report import DataRecord, ProcessorRecord, Report
 
 LABELS = np.array([0, 1] * 20, dtype=np.uint8)
 SOURCE = np.where(LABELS == 1, 0.9, 0.1)
@@ -37,6 +46,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     )
     monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
     monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"fp32": 10})
+    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"fp32": 10}))
     images = np.zeros((40, 64, 64), np.uint8)
     images[:, 0, 0] = np.arange(40)
     split = Split("test", "synthetic", images, LABELS)
@@ -83,6 +93,32 @@ def test_the_texts_tell_the_whole_verdict(report: Report) -> None:
     assert "does not reach 0.98" in figures_text(report)
     assert "BROKEN sensitivity: 0.9500, 1 missed" in clauses_text(report)
     assert changes_text(report) == "  image 3 (pneumonia): pneumonia -> normal, probability 0.9000 -> 0.4567"
+
+
+def test_the_matrix_shows_every_row(report: Report) -> None:
+    """Each row has its verdict, what changed and how it was computed, or the reason and what to type."""
+    rows = (
+        ProcessorRecord(
+            name="ort-haswell", processor="x", way="an emulator", verdict="PASS", changed=2,
+            max_difference=0.0123, seconds=61.26,
+        ),
+        ProcessorRecord(
+            name="ort-cortex-a72", processor="x", way="y", verdict="SKIP", reason="[x]: apt-get install it"
+        ),
+        ProcessorRecord(name="ort-native", processor="x", way="native", verdict="FAIL", comparison_only=True),
+    )  # fmt: skip
+    table = processors_table([report, report.model_copy(update={"processors": rows})])
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(table)
+    haswell, cortex, native = stream.getvalue().splitlines()[-4:-1]
+    assert haswell.split() == ["ort-haswell", "PASS", "2/40", "0.012", "61.3", "s", "an", "emulator"]
+    assert cortex.split() == ["ort-cortex-a72", "SKIP", "[x]:", "apt-get", "install", "it"]
+    assert native.split(maxsplit=2)[2].strip() == "faster setting, for comparison only: native"
+
+
+def test_no_matrix_is_no_table(report: Report) -> None:
+    """Where no row was asked for nothing is shown."""
+    assert processors_table([report]) is None
 
 
 def test_progress_is_one_line_a_stage_in_a_pipe() -> None:

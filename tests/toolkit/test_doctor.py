@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge import doctor
+from udacimed_edge import doctor, machine
 from udacimed_edge.converters import FORMATS
 
 
@@ -40,11 +40,12 @@ def test_with_everything_installed_nothing_is_missing(monkeypatch: pytest.Monkey
 def test_a_missing_module_costs_its_own_format_alone(
     module: str, name: str, execute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One format cannot convert, its pip command is named, and the others are as before."""
+    """Its format cannot convert, its pip command is named, and those of other extras are as before."""
     found = without(monkeypatch, module)
     assert (found[name].convert, found[name].execute, found[name].missing) == (False, execute, (module,))
     assert found[name].remedy == f"pip install 'udacimed-edge[{FORMATS[name].extra}]'"
-    assert all(health.convert for other, health in found.items() if other != name)
+    extra = FORMATS[name].extra
+    assert all(health.convert for other, health in found.items() if FORMATS[other].extra != extra)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML itself runs here")
@@ -64,3 +65,20 @@ def test_the_doctor_sees_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / ".medmnist").mkdir()
     (tmp_path / ".medmnist" / "pneumoniamnist_64.npz").touch()
     assert doctor.data_found({})["medmnist"].endswith("pneumoniamnist_64.npz")
+
+
+def test_the_doctor_names_what_a_row_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row of the processor matrix can be computed here, or what would help is named."""
+    monkeypatch.setattr(machine, "instruction_sets", lambda: ["avx2"])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("UDACIMED_ARM_ROOT", str(tmp_path / "arm64"))
+    rows = doctor.examine_rows()
+    assert rows["openvino-native"] == "yes, this machine"
+    assert rows["openvino-avx2"].startswith("yes, ")
+    assert rows["openvino-avx512"].endswith("no avx512f")
+    assert rows["litert-cortex-a72"].startswith("no, ARM Cortex-A72")
+    assert rows["litert-cortex-a72"].endswith("apt-get install qemu-user-static")
+    assert doctor.arm_root_found() == f"{tmp_path / 'arm64'} (not there; UDACIMED_ARM_ROOT names another)"
+    (tmp_path / "arm64").mkdir()
+    assert doctor.arm_root_found() == str(tmp_path / "arm64")

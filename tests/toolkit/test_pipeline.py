@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from udacimed_edge import prepare
 from udacimed_edge.data import DataSet, open_data
@@ -21,7 +18,6 @@ from udacimed_edge.pipeline import (
     Item,
     Plan,
     Result,
-    add_runner,
     convert_all,
     plan_items,
     validate_all,
@@ -29,7 +25,7 @@ from udacimed_edge.pipeline import (
 )
 from udacimed_edge.source import SourceModel
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.report import read_report, seal, write_report
+from udacimed_edge.validation.report import read_report, write_report
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +91,7 @@ def test_a_synthetic_report_is_a_rehearsal(converted: Result) -> None:
 def test_validate_repeats_the_verdict(converted: Result, data: DataSet) -> None:
     """Judging again gives the same figures and predictions, without the source model."""
 
-    def no_model() -> SourceModel:
+    def no_model(digest: str) -> SourceModel:
         raise AssertionError("the earlier report holds the source's scores")
 
     assert converted.artifact is not None
@@ -114,7 +110,7 @@ def test_validate_computes_the_source_where_no_report_tells(
     assert converted.artifact is not None
     lone = tmp_path / "model.ort"
     lone.write_bytes(converted.artifact.read_bytes())
-    (again,) = validate_all([lone], data, LENIENT, lambda: source, silent)
+    (again,) = validate_all([lone], data, LENIENT, lambda _: source, silent)
     assert again.report is not None
     assert again.report.source.scores_from == "computed by PyTorch"
 
@@ -148,50 +144,11 @@ def test_answers_from_a_device_are_judged_by_the_same_gate(
         probability=np.tile(answers, 2),
     )
     result = validate_predictions(
-        converted.artifact.parent, tmp_path / "device.npz", data, LENIENT, lambda: source
+        converted.artifact.parent, tmp_path / "device.npz", data, LENIENT, lambda _: source
     )
     assert result.report is not None
     assert result.report.executor.startswith("executed on a phone, as stated in")
     assert (result.report.verdict, result.report.metrics) == ("PASS", converted.report.metrics)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({}, "it passed a rehearsal only"),
-        ({"rehearsal": False, "verdict": "FAIL", "reason": "agreement"}, "is not proven: agreement"),
-        ({"rehearsal": False}, "other bounds than the policy's own"),
-        (None, "there is no report"),
-    ],
-)
-def test_no_runner_for_what_is_not_proven(
-    changes: dict[str, object] | None, message: str, converted: Result, tmp_path: Path
-) -> None:
-    """The clinic's program is put only beside an artifact with a passing report on real radiographs."""
-    assert converted.artifact is not None
-    assert converted.report is not None
-    (tmp_path / "model.ort").write_bytes(converted.artifact.read_bytes())
-    if changes is not None:
-        write_report(seal(converted.report.model_copy(update=changes)), tmp_path / "report.json")
-    with pytest.raises(GateRefusedError, match=message):
-        add_runner(tmp_path)
-    assert not (tmp_path / "screen.pyz").exists()
-
-
-def test_a_runner_for_what_is_proven(converted: Result, tmp_path: Path) -> None:
-    """Beside a proven artifact the program screens an image, with no more than the artifact's folder."""
-    assert converted.artifact is not None
-    assert converted.report is not None
-    (tmp_path / "model.ort").write_bytes(converted.artifact.read_bytes())
-    settings = PolicySettings()
-    policy = converted.report.policy.model_copy(update={"settings": settings, "digest": settings.digest()})
-    proven = seal(converted.report.model_copy(update={"rehearsal": False, "policy": policy}))
-    write_report(proven, tmp_path / "report.json")
-    Image.fromarray(open_data("synthetic").read("test").images[0]).save(tmp_path / "image.png")
-    command = [sys.executable, str(add_runner(tmp_path)), str(tmp_path / "image.png")]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert f"{converted.report.predictions.artifact[0]:.4f}"[:5] in said
-    assert "not a diagnosis" in said
 
 
 def _flip_a_byte(folder: Path) -> None:
@@ -241,7 +198,7 @@ def test_validate_refuses_what_was_tampered_with(
     (tmp_path / "model.ort").write_bytes(converted.artifact.read_bytes())
     write_report(converted.report, tmp_path / "report.json")
     harm(tmp_path)
-    (result,) = validate_all([tmp_path], data, LENIENT, lambda: source, silent)
+    (result,) = validate_all([tmp_path], data, LENIENT, lambda _: source, silent)
     assert result.error is not None
     assert message in result.error.message
 
@@ -254,14 +211,38 @@ def test_a_failing_artifact_is_rejected_and_the_earlier_one_stays(
     out, before = converted.artifact.parent.parent, converted.artifact.read_bytes()
     strict = LENIENT.model_copy(update={"min_agreement": 1.0})
     items = (Item("ort", "int8"),)
-    (result,) = convert_all(source, data, Plan(items, out, strict), silent)
+    (result,) = convert_all(source, data, Plan(items, out, strict, max_rung=2), silent)
     assert result.report is not None
     assert result.report.verdict == "FAIL"
     assert "agreement" in result.report.reason
+    assert "none of 2 holds" in result.report.reason
+    assert [(rung.number, rung.passed) for rung in result.report.rungs] == [(1, False), (2, False)]
+    assert all("agreement" in rung.reason for rung in result.report.rungs)
     assert result.artifact == out / "rejected" / "ort-int8" / "model.ort"
     assert read_report(out / "rejected" / "ort-int8" / "report.json") == result.report
     assert not (out / "ort-int8").exists()
     assert converted.artifact.read_bytes() == before
+
+
+def test_synthetic_calibration_shows_its_cost(source: SourceModel, data: DataSet, tmp_path: Path) -> None:
+    """A report names synthetic calibration and what it costs; judging again keeps that, and the rungs."""
+    patients = replace(data, origin="custom")  # the same images under another name: no cost at all
+    plan = Plan((Item("ort", "int8"),), tmp_path, LENIENT, max_rung=1, calibrate="synthetic")
+    (result,) = convert_all(source, patients, plan, silent)
+    report = result.report
+    assert report is not None
+    assert report.calibration is not None
+    assert report.calibration_cost is not None
+    assert report.metrics is not None
+    assert (report.calibration.origin, report.calibration_cost.calibration.origin) == ("synthetic", "custom")
+    assert report.calibration_cost.auc == report.metrics.auc
+    assert report.calibration_cost.sensitivity_cost == report.calibration_cost.auc_cost == 0
+    assert report.calibration_cost.method.startswith("rung 1: ")
+    assert result.artifact is not None
+    (again,) = validate_all([result.artifact], patients, LENIENT, lambda _: source, silent)
+    assert again.report is not None
+    for name in ("calibration", "calibration_cost", "rungs"):
+        assert getattr(again.report, name) == getattr(report, name)
 
 
 def test_a_source_that_fails_the_policy_converts_nothing(

@@ -16,6 +16,7 @@ from udacimed_edge.files import path_digest
 from udacimed_edge.reporting import collect, compare_paths, write_card, write_html, write_markdown
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, Execution, SourceScores
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import DataRecord, seal, write_report
@@ -37,6 +38,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         path = folder / "model.ort"
         path.write_bytes(item.encode())
         monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"int8": 1000})
+        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
         data = DataRecord(origin="custom", name="x.npz", file_digest="5" * 64, split="test", digest=digest,
                           pneumonia=20, normal=20)  # fmt: skip
         examination = Examination(

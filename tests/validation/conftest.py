@@ -16,6 +16,7 @@ from udacimed_edge.errors import UnsupportedError
 from udacimed_edge.files import path_digest
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, Execution, SourceScores
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import DataRecord, Report, seal
@@ -77,6 +78,7 @@ def make(
         **contract: Any,
     ) -> Report:
         monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {precision: 1000})
+        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {precision: 1000}))
         path = tmp_path / "model.ort"
         path.write_bytes(f"{target} {precision} {answers}".encode())
         scores = source_scores.copy()

@@ -16,6 +16,7 @@ from udacimed_edge.errors import ExtraMissingError, GateRefusedError, InputError
 from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, SourceScores, check_source, examine, open_predictor
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import DataRecord, Report
@@ -50,6 +51,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Repo
         predictor = Predictor(replace(CONTRACT, **contract), predict, None, "made up")
         monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
         monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: dtypes or {"int8": 1000})
+        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
         split = Split("test", "custom", images(), LABELS)
         data = DataRecord(
             origin="custom", name="x", file_digest="5" * 64, split="test", digest=split.digest,

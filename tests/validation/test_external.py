@@ -17,6 +17,7 @@ from udacimed_edge.files import path_digest
 from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation import evaluate, external
+from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, examine
 from udacimed_edge.validation.external import examine_predictions, read_predictions
 from udacimed_edge.validation.report import Report
@@ -41,6 +42,7 @@ def artifact(
     monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
     monkeypatch.setattr(external, "open_predictor", lambda path: predictor)
     monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"int8": 1000})
+    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
     return path
 
 

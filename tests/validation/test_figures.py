@@ -23,6 +23,8 @@ def every(make: Make) -> list[str]:
         figures.sensitivity_intervals(reports),
         figures.roc(reports),
         *(draw(r) for draw in (figures.threshold_sweep, figures.score_scatter) for r in reports),
+        figures.latency_against_size({"ort-int8": (10.8, 0.5), "ort-fp32": (42.6, 3.1)}),
+        figures.throughput_against_batch({"ort-int8": {1: 1500.0, 64: 3000.0}, "ort-fp32": {1: 300.0}}),
     ]
 
 

@@ -89,6 +89,7 @@ GOOD = Evidence(
     invariance=Invariance(max_difference=0.0, flips=0),
     claimed_precision="int8",
     weight_dtypes={"int8": 11_167_808, "fp32": 4_802},
+    macs={"int8": 141_624_320},
 )
 
 
@@ -104,8 +105,27 @@ class TestArtifactPolicy:
         """Good evidence passes every clause, in silence."""
         policy = artifact_policy(SETTINGS)
 
-        assert [result.passed for result in policy.judge(GOOD)] == [True] * 7
+        assert [result.passed for result in policy.judge(GOOD)] == [True] * 8
         policy.check(GOOD)
+
+    @pytest.mark.parametrize(
+        ("processors", "measured", "passed"),
+        [
+            ({"a": "PASS", "b": "PASS"}, "2 pass, 0 not computed here", True),
+            ({"a": "PASS", "b": "SKIP"}, "1 pass, 1 not computed here", True),
+            ({"a": "PASS", "b": "FAIL"}, "1 pass, 0 not computed here, b fails", False),
+            ({"a": "SKIP"}, "not measured", False),
+            ({}, "not measured", False),
+        ],
+    )
+    def test_processors(self, processors: dict[str, str], measured: str, passed: bool) -> None:
+        """Where the matrix was asked for, one processor at least was computed and none may fail."""
+        evidence = replace(GOOD, processors=processors)
+
+        clause = artifact_policy(SETTINGS, with_processors=True).judge(evidence)[-1]
+
+        assert (clause.name, clause.measured, clause.passed) == ("processors", measured, passed)
+        assert refused(artifact_policy(SETTINGS), evidence) == set()
 
     @pytest.mark.parametrize(
         ("change", "clauses"),
@@ -123,9 +143,20 @@ class TestArtifactPolicy:
             ({"weight_dtypes": {"uint8": 1}}, {"precision"}),
             ({"weight_dtypes": {}}, {"precision"}),
             ({"weight_dtypes": {"int8": 0}}, {"precision"}),
-            ({"claimed_precision": "int4", "weight_dtypes": {"int4": 100}}, {"precision"}),
-            ({"claimed_precision": ""}, {"precision"}),
-            ({"claimed_precision": "fp32", "weight_dtypes": {"fp32": 99_999, "fp16": 1}}, {"precision"}),
+            ({"claimed_precision": "int4", "weight_dtypes": {"int4": 100}}, {"precision", "computation"}),
+            ({"claimed_precision": ""}, {"precision", "computation"}),
+            (
+                {"claimed_precision": "fp32", "weight_dtypes": {"fp32": 99_999, "fp16": 1}},
+                {"precision", "computation"},
+            ),
+            ({"macs": {"int8": 94_999, "fp32": 5_001}}, {"computation"}),
+            ({"macs": {"fp32": 100_000}}, {"computation"}),
+            ({"macs": {}}, {"computation"}),
+            ({"macs": {"int8": 49_999, "fp32": 50_001}, "float_layers": ("stem",)}, {"computation"}),
+            (
+                {"weight_dtypes": {"int8": 49_999, "fp32": 50_001}, "float_layers": ("stem",)},
+                {"precision"},
+            ),
             ({"claimed_precision": "fp16", "weight_dtypes": {"fp32": 1, "fp16": 99_999}}, {"precision"}),
             ({"claimed_precision": "fp16", "weight_dtypes": {"bf16": 100}}, {"precision"}),
             ({"source": None}, {"specificity drop", "AUC drop"}),
@@ -155,13 +186,34 @@ class TestArtifactPolicy:
             {"comparison": comparison(changed=2, total=100)},
             {"invariance": Invariance(max_difference=0.001, flips=0)},
             {"weight_dtypes": {"int8": 95_000, "fp32": 5_000}},
-            {"claimed_precision": "fp32", "weight_dtypes": {"fp32": 11_172_610, "int8": 0}},
+            {
+                "claimed_precision": "fp32",
+                "weight_dtypes": {"fp32": 11_172_610, "int8": 0},
+                "macs": {"fp32": 9},
+            },
+            {"macs": {"int8": 95_000, "fp32": 5_000}},
+            {"macs": {"int16": 95_000, "fp32": 5_000}},
+            {"macs": {"int8": 50_000, "fp32": 50_000}, "float_layers": ("stem",)},
             {"claimed_precision": "fp16", "weight_dtypes": {"fp16": 11_172_610}},
         ],
     )
     def test_just_good_enough(self, change: dict[str, object]) -> None:
         """What lies on the bound, or above it, passes."""
         artifact_policy(SETTINGS).check(replace(GOOD, **change))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("rungs", "measured", "passed"),
+        [
+            ({}, "not measured", False),
+            ({1: False, 2: False}, "none of 2 holds", False),
+            ({1: False, 2: True}, "rung 2 holds", True),
+        ],
+    )
+    def test_ladder(self, rungs: dict[int, bool], measured: str, passed: bool) -> None:
+        """What was made by climbing the ladder stands on a rung that held, or does not leave."""
+        policy = artifact_policy(SETTINGS, with_ladder=True)
+        (result,) = [r for r in policy.judge(replace(GOOD, rungs=rungs)) if r.name == "ladder"]
+        assert (result.measured, result.passed) == (measured, passed)
 
     def test_nothing_measured(self) -> None:
         """Evidence of which nothing but finite outputs was measured passes no other clause."""
@@ -389,7 +441,7 @@ class TestPolicySettings:
 
     def test_digest_pinned(self) -> None:
         """The digest of the default policy changes only with the policy: then old reports no longer count."""
-        assert SETTINGS.digest() == "1bd795531716e6149b1d9f85796ce7d0bba2c530e736da3eb298817689a5c596"
+        assert SETTINGS.digest() == "e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0"
 
     @pytest.mark.parametrize("field", list(PolicySettings.model_fields))
     def test_digest_differs(self, field: str) -> None:

@@ -14,6 +14,7 @@ from udacimed_edge.data import Split
 from udacimed_edge.errors import InputError
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation import evaluate
+from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, SourceScores, examine
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import LIMITS, DataRecord, Report, _digest, read_report, write_report
@@ -34,6 +35,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         lambda path, threads: Predictor(contract, lambda x: SCORES[: len(x)], None, "fake"),
     )
     monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"fp32": 10})
+    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"fp32": 10}))
     monkeypatch.setattr(evaluate, "BATCH", 64)
     split = Split("test", "custom", np.zeros((40, 64, 64), np.uint8), LABELS)
     data = DataRecord(

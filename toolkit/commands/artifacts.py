@@ -11,7 +11,10 @@ import click
 from udacimed_edge.errors import GateRefusedError
 from udacimed_edge.options import (
     Named,
+    built_in_option,
+    chosen_model,
     data_option,
+    isa_option,
     model_options,
     policy_options,
     policy_settings,
@@ -34,10 +37,11 @@ PAGE = "report.html"
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
+@built_in_option
 @click.option(
     "--target",
     type=Named("target", targets),
-    help="ort, coreml, litert, openvino, all, or a device (see `udacimed-edge targets`).",
+    help="ort, coreml, litert, openvino, triton, all, or a device (see `udacimed-edge targets`).",
 )
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(
@@ -51,8 +55,20 @@ PAGE = "report.html"
 )
 @model_options
 @policy_options
+@click.option(
+    "--max-rung", type=click.IntRange(min=1), help="The highest rung of the INT8 ladder; default: all of it."
+)
+@click.option(
+    "--calibrate",
+    type=click.Choice(["train", "synthetic"]),
+    default="train",
+    show_default=True,
+    help="Images that calibrate INT8: the training split, or synthetic ones and what they cost.",
+)
+@isa_option
 def convert(
     model: Path | None,
+    built_in: str | None,
     target: str | None,
     profile: Path | None,
     precision: Any,
@@ -62,7 +78,7 @@ def convert(
 ) -> None:
     """Convert a model and judge each artifact from its bytes.
 
-    MODEL is a .safetensors, .pth, .pt2 or .onnx file; without it, the built-in reference model.
+    MODEL is a .safetensors, .pth, .pt2 or .onnx file; without it, a built-in model (--model).
     What passes is in OUT/<target>-<precision>/ with its report.json and model card, what fails in
     OUT/rejected/; OUT/report.html shows all of them to people.
 
@@ -71,7 +87,7 @@ def convert(
     from rich.console import Console
 
     from udacimed_edge.data import open_data
-    from udacimed_edge.display import basis_text, progress, result_table, stdout
+    from udacimed_edge.display import basis_text, processors_table, progress, result_table, stdout
     from udacimed_edge.pipeline import Plan, convert_all, device_item, plan_items
     from udacimed_edge.reporting import write_html
     from udacimed_edge.source import load_source
@@ -80,11 +96,12 @@ def convert(
     console, settings = Console(stderr=True), policy_settings(options)
     if (target is None) == (profile is None):
         raise click.UsageError("name either --target or --profile")
+    model = chosen_model(model, built_in)
     if profile is not None:
         items: tuple[Item, ...] = (device_item(read_profile(profile), precision),)
     else:
         items = plan_items(str(target), precision)
-    plan = Plan(items, out, settings)
+    plan = Plan(items, out, settings, options["max_rung"], options["calibrate"], options["isa"])
     dataset = open_data(data)
     with progress(console) as notify:
         results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
@@ -92,6 +109,8 @@ def convert(
     screen.print(result_table(results))
     _explain(results, console)
     reports = [result.report for result in results if result.report]
+    if matrix := processors_table(reports):
+        screen.print(matrix)
     if reports:
         screen.print(basis_text(reports[0]), highlight=False, markup=False, soft_wrap=True)
         write_html(reports, out / PAGE)
@@ -108,7 +127,7 @@ def convert(
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
-    help="The model they were made from; default: the built-in one.",
+    help="The model they were made from; default: the built-in one that each names.",
 )
 @click.option(
     "--predictions",
@@ -132,25 +151,27 @@ def validate(
     from rich.console import Console
 
     from udacimed_edge.data import open_data
-    from udacimed_edge.display import progress, result_table, stdout, verdict_text
+    from udacimed_edge.display import processors_table, progress, result_table, stdout, verdict_text
     from udacimed_edge.pipeline import validate_all, validate_predictions
-    from udacimed_edge.source import load_source
+    from udacimed_edge.source import built_in_of, load_source
 
     paths, predictions = (*artifacts, *([artifact] if artifact else [])), options["predictions"]
     if not paths or ((predictions or options["report"]) and len(paths) > 1):
         raise click.UsageError("name an artifact; with --predictions or --report exactly one")
     console, screen, settings = Console(stderr=True), stdout(), policy_settings(options)
 
-    def load_model() -> SourceModel:
-        return load_source(source, source_options(options))
+    def load_model(digest: str) -> SourceModel:
+        return load_source(source or built_in_of(digest), source_options(options))
 
     with progress(console) as notify:
         if predictions is None:
-            results = validate_all(paths, open_data(data), settings, load_model, notify)
+            results = validate_all(paths, open_data(data), settings, load_model, notify, options["isa"])
         else:
             results = [validate_predictions(paths[0], predictions, open_data(data), settings, load_model)]
     screen.print(result_table(results))
     reports = [result.report for result in results if result.report]
+    if matrix := processors_table(reports):
+        screen.print(matrix)
     for report in reports:
         screen.print(verdict_text(report), highlight=False, markup=False, soft_wrap=True)
     _write(reports, options["report"], options["html"])

@@ -1,12 +1,20 @@
-"""Commands for devices: targets, runner, keygen, sign."""
+"""Commands for devices: targets, package, runner, keygen, sign."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-__all__ = ["keygen", "runner", "sign", "targets"]
+from udacimed_edge.options import Named, data_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from udacimed_edge.packaging import Order
+
+__all__ = ["keygen", "package", "runner", "sign", "targets"]
 
 
 @click.command()
@@ -25,6 +33,78 @@ def targets(name: str | None) -> None:
         stdout().print(profile_text(find_profile(name)), markup=False, highlight=False, soft_wrap=True)
 
 
+def _devices() -> list[str]:
+    from udacimed_edge.targets.profile import load_profiles
+
+    return list(load_profiles())
+
+
+@click.command()
+@click.argument("artifact", type=click.Path(path_type=Path), required=False)
+@click.option("--target", type=Named("device", _devices), help="The device (see `udacimed-edge targets`).")
+@click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("bundles"),
+    show_default=True,
+    help="Output folder.",
+)
+@click.option("--sign", type=click.Path(path_type=Path), help="Sign with this key, which `keygen` made.")
+@click.option(
+    "--wheels", type=click.Path(path_type=Path), help="Take the wheels from here, without a network."
+)
+@click.option("--rehearsal", is_flag=True, help="Package a rehearsal too, marked on every page: no evidence.")
+@data_option
+def package(
+    artifact: Path | None,
+    target: str | None,
+    profile: Path | None,
+    out: Path,
+    sign: Path | None,
+    wheels: Path | None,
+    rehearsal: bool,
+    data: str | None,
+) -> None:
+    """Make what a clinic is given: one folder and its zip, to install and check without a network.
+
+    ARTIFACT is a folder that `convert` wrote, or the artifact in it. Without it, the built-in reference
+    model is converted and judged first, on --data, in the format that suits the device best.
+
+    Example: udacimed-edge package out/ort-int8 --target clinic-laptop --sign hospital.key
+    """
+    from rich.console import Console
+
+    from udacimed_edge.files import staging
+    from udacimed_edge.packaging import Order
+    from udacimed_edge.packaging import package as make_bundle
+    from udacimed_edge.targets.profile import find_profile, read_profile
+
+    if (target is None) == (profile is None):
+        raise click.UsageError("name either --target or --profile")
+    device = find_profile(str(target)) if profile is None else read_profile(profile)
+    console, order = Console(stderr=True), Order(device, out, rehearsal, wheels, sign)
+    with staging(out) as folder:
+        found = artifact or _converted(order, data, folder, console)
+        with console.status("packaging") as status:
+            made = make_bundle(found, order, lambda stage: status.update(f"packaging: {stage}"))
+    for path in (made.folder, made.archive):
+        click.echo(path)
+    for line in made.budgets.shown:
+        click.echo(f"  {line}")
+    click.echo(f"Next: udacimed-edge verify {made.archive}", err=True)
+
+
+def _converted(order: Order, data: str | None, folder: Path, console: Console) -> Path:
+    """The built-in model as the artifact that suits the device best."""
+    from udacimed_edge.data import open_data
+    from udacimed_edge.display import progress
+    from udacimed_edge.packaging import convert_for
+
+    with progress(console) as notify:
+        return convert_for(order, open_data(data), folder, notify)
+
+
 @click.command()
 @click.argument("artifact", type=click.Path(path_type=Path))
 def runner(artifact: Path) -> None:
@@ -34,7 +114,7 @@ def runner(artifact: Path) -> None:
 
     Example: udacimed-edge runner out/ort-int8
     """
-    from udacimed_edge.pipeline import add_runner
+    from udacimed_edge.packaging import add_runner
 
     program = add_runner(artifact)
     click.echo(f"{program}\nCopy its folder to the device; there: python screen.pyz IMAGE... --csv FILE")

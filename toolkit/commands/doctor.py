@@ -17,7 +17,7 @@ def doctor() -> None:
     from rich.table import Table
 
     from udacimed_edge import machine
-    from udacimed_edge.doctor import data_found, examine_formats
+    from udacimed_edge.doctor import arm_root_found, data_found, examine_formats, examine_rows
 
     console = Console()
     table = Table()
@@ -38,8 +38,10 @@ def doctor() -> None:
     facts = {
         "processor": f"{machine.processor()}, {machine.cores()} cores",
         "instruction sets": " ".join(machine.instruction_sets()) or "unknown",
+        **{f"isa: {name}": found for name, found in examine_rows().items()},
+        "ARM root": arm_root_found(),
         **{f"data: {way}": found for way, found in data_found().items()},
         **machine.tool_versions(),
     }
     for name, value in facts.items():
-        console.print(f"{name:<20} {value}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name:<24} {value}", markup=False, highlight=False, soft_wrap=True)

@@ -42,6 +42,8 @@ class Contract:
         output: What comes out, in words.
         labels: The classes, in the order of the outputs.
         notice: The limit of use, for whoever opens the file.
+        method: How INT8 was made, in words; empty for float, and where an older toolkit wrote it.
+        float_layers: Names of the layers that INT8 left in float.
     """
 
     target: str
@@ -56,6 +58,8 @@ class Contract:
     output: str = "two logits: normal, pneumonia"
     labels: tuple[str, str] = LABELS
     notice: str = "Decision support for research; not a diagnosis, not for clinical use."
+    method: str = ""
+    float_layers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The contract as one line of JSON; `from_json(to_json(c)) == c`."""
@@ -70,7 +74,11 @@ class Contract:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
-            contract = cls(**{**fields, "labels": tuple(fields["labels"])})
+            tuples = {
+                "labels": tuple(fields["labels"]),
+                "float_layers": tuple(fields.get("float_layers", ())),
+            }
+            contract = cls(**{**fields, **tuples})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ContractError(f"its contract cannot be read: {error}") from error
         if not isinstance(contract.threshold, float) or not 0 < contract.threshold < 1:

@@ -11,7 +11,13 @@ from udacimed_edge.runtime.contract import ContractError, Predictor
 
 __all__ = ["SUFFIXES", "open_artifact"]
 
-SUFFIXES = {".ort": "ort", ".mlpackage": "coreml", ".tflite": "litert", ".xml": "openvino"}
+SUFFIXES = {
+    ".ort": "ort",
+    ".mlpackage": "coreml",
+    ".tflite": "litert",
+    ".xml": "openvino",
+    ".triton": "triton",
+}
 """The suffix of a format's artifacts and the module that reads them."""
 
 
@@ -19,7 +25,7 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
     """Open an artifact through its format's own runtime.
 
     Args:
-        path: The artifact: an `.ort`, `.tflite` or `.xml` file, or an `.mlpackage` folder.
+        path: The artifact: an `.ort`, `.tflite` or `.xml` file, or an `.mlpackage` or `.triton` folder.
         threads: Threads of one prediction; 0 for one per core.
 
     Raises:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from udacimed_edge.augmentation import Augmentation, augment
 from udacimed_edge.data import Split
+from udacimed_edge.optimization.augmentation import Augmentation, augment
 
 __all__ = [
     "STRESSED_COPIES",
@@ -131,12 +131,13 @@ def train(build: Callable[[], Network], task: Task, notify: Callable[[str], None
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
     best, best_loss = copy.deepcopy(average), math.inf
-    steps = len(learn.labels) // recipe.batch
+    batch = min(recipe.batch, len(learn.labels))
+    steps = len(learn.labels) // batch
     optimizer, schedule = _optimizer(network, recipe, steps * recipe.epochs, steps * 2)
     for epoch in range(recipe.epochs):
         network.train()
         order = torch.randperm(len(learn.labels), generator=generator)
-        for step, rows in enumerate(torch.split(order[: steps * recipe.batch], recipe.batch)):
+        for step, rows in enumerate(torch.split(order[: steps * batch], batch)):
             images = augment(learn.images[rows].clone(), Augmentation(), generator)
             loss = _loss(network, images, learn.labels[rows], task)
             optimizer.zero_grad()
