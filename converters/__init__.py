@@ -24,6 +24,7 @@ FORMATS: dict[str, Format] = {
             precisions=("int8", "fp32"),
             standard=("int8", "fp32"),
             convert=ort_mobile.convert,
+            can_saturate=True,
             rungs=(
                 Rung(1, "per channel, min-max ranges"),
                 Rung(2, "per channel, percentile ranges", ranges="percentile"),
@@ -74,6 +75,7 @@ FORMATS: dict[str, Format] = {
             precisions=("int8", "fp32", "fp16"),
             standard=("int8", "fp32"),
             convert=openvino.convert,
+            can_saturate=True,
             rungs=(
                 Rung(1, "per channel, min-max ranges, full bias correction"),
                 Rung(2, "mean of minima and maxima, full bias correction", ranges="mean of extremes"),

@@ -33,6 +33,8 @@ class Rung:
         ranges: How the ranges of activations follow from the calibration images.
         float_layers: How many layers, of those that hurt most, stay in float.
         activation_bits: 8 or 16.
+        saturating: Use all 8 bits of a weight: faster or finer where the processor has VNNI, wrong where
+            products saturate for want of it. Made for comparison alone.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Rung:
     ranges: Ranges = "min-max"
     float_layers: int = 0
     activation_bits: Literal[8, 16] = 8
+    saturating: bool = False
 
     def __str__(self) -> str:
         """What the contract says of it."""
@@ -80,6 +83,8 @@ class Format:
         convert: (exported program, contract, how INT8 is made or None, file to write) -> None.
         rungs: The ladder of its INT8, the first rung first; empty where it has no INT8.
         calibrated: Whether its INT8 is calibrated on images; weights alone need none.
+        can_saturate: Whether its usual INT8 saturates on a processor without VNNI; ours then keeps clear of
+            that, and a report shows what it would have cost not to.
         output: What the artifact answers, for its contract.
     """
 
@@ -94,6 +99,7 @@ class Format:
     convert: Convert
     rungs: tuple[Rung, ...] = ()
     calibrated: bool = True
+    can_saturate: bool = False
     output: str = "two logits: normal, pneumonia"
 
     def missing(self) -> list[str]:

@@ -85,7 +85,7 @@ def _quantize(model: Any, quantization: Quantization, threshold: float) -> Any:
     rung, validation = quantization.rung, quantization.validation
     images = quantization.calibration[:, None, None].astype(np.float32)
     advanced = AdvancedQuantizationParameters(
-        overflow_fix=OverflowFix.ENABLE,
+        overflow_fix=OverflowFix.DISABLE if rung.saturating else OverflowFix.ENABLE,
         activations_range_estimator_params=ranges[rung.ranges],
     )
     settings = {"subset_size": len(images), "fast_bias_correction": False}

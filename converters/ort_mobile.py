@@ -111,7 +111,7 @@ def _quantize_static(model: Path, out: Path, quantization: Quantization, keep: t
         _reader(quantization.calibration),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        reduce_range=True,
+        reduce_range=not quantization.rung.saturating,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=methods[quantization.rung.ranges],

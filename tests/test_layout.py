@@ -31,6 +31,7 @@ ORDER = (
     {"ladder", "prepare", "doctor", "reporting", "verification"},
     {"optimization"},
     {"benchmark"},
+    {"plan"},
     {"pipeline"},
     {"packaging"},
     {"display"},

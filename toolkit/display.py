@@ -16,7 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from udacimed_edge.pipeline import Result, Stage
+    from udacimed_edge.plan import Result, Stage
     from udacimed_edge.targets.profile import DeviceProfile
     from udacimed_edge.validation.metrics import Proportion
     from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
@@ -222,7 +222,7 @@ def changes_text(report: Report) -> str:
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[Stage | Result], None]]:
     """Show what is being done: one live line per item on a terminal, plain lines elsewhere."""
-    from udacimed_edge.pipeline import Result
+    from udacimed_edge.plan import Result
 
     now: dict[str, str] = {}
 

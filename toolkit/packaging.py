@@ -15,7 +15,8 @@ from udacimed_edge.artifact import Precision, locate, report_of
 from udacimed_edge.data import DataSet, open_data
 from udacimed_edge.errors import GateRefusedError, InputError
 from udacimed_edge.files import output_errors, path_digest, staging
-from udacimed_edge.pipeline import Plan, Result, Stage, convert_all, device_item
+from udacimed_edge.pipeline import convert_all
+from udacimed_edge.plan import Plan, Result, Stage, device_item
 from udacimed_edge.reporting import write_card, write_html
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.source import load_source

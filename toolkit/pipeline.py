@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from udacimed_edge import machine
-from udacimed_edge.artifact import REPORT_NAME, Precision, locate, report_of
+from udacimed_edge.artifact import REPORT_NAME, locate, report_of
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.data import DataSet, Split
@@ -21,10 +21,10 @@ from udacimed_edge.errors import EdgeError, InputError, UnsupportedError
 from udacimed_edge.files import output_errors, path_digest, replace_directory, staging
 from udacimed_edge.jobs import Job, Notify, run_jobs
 from udacimed_edge.ladder import climb, shortcomings
-from udacimed_edge.prepare import Calibrate, Calibration, Needs, Shared, computed_scores, share
+from udacimed_edge.plan import Item, Plan, Result, Stage
+from udacimed_edge.prepare import Calibration, Needs, Shared, computed_scores, share
 from udacimed_edge.reporting import CARD_NAME, write_card
 from udacimed_edge.runtime.contract import SIDE
-from udacimed_edge.targets.profile import DeviceProfile, find_profile
 from udacimed_edge.validation.evaluate import (
     Examination,
     SourceScores,
@@ -48,79 +48,13 @@ if TYPE_CHECKING:
     from udacimed_edge.source import SourceModel
 
 __all__ = [
-    "Item",
-    "Plan",
-    "Result",
-    "Stage",
     "convert_all",
-    "device_item",
-    "plan_items",
     "validate_all",
     "validate_predictions",
 ]
 
 FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
 """Where below the output folder an artifact goes, by its verdict."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One artifact to be made."""
-
-    target: str
-    precision: Precision
-
-    def __str__(self) -> str:
-        """The name of its folder."""
-        return f"{self.target}-{self.precision}"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is being done now, and for which item."""
-
-    item: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one item.
-
-    Attributes:
-        item: Its name.
-        report: Its report; None where there is no artifact to report on.
-        error: Why there is none.
-        artifact: Where the artifact lies, its report beside it.
-        seconds: Spent on converting and judging it.
-    """
-
-    item: str
-    report: Report | None = None
-    error: EdgeError | None = None
-    artifact: Path | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What `convert` was asked for.
-
-    Attributes:
-        items: What to make.
-        out: Where it goes.
-        settings: The policy's bounds.
-        max_rung: The highest rung of the INT8 ladder that is tried, from 1; None for all.
-        calibrate: Which images calibrate INT8.
-        isa: Which rows of the processor matrix are computed.
-    """
-
-    items: tuple[Item, ...]
-    out: Path
-    settings: PolicySettings
-    max_rung: int | None = None
-    calibrate: Calibrate = "train"
-    isa: IsaChoice = "none"
 
 
 @dataclass(frozen=True)
@@ -137,45 +71,6 @@ class _FormatWork:
     def target(self) -> str:
         """The format."""
         return self.items[0].target
-
-
-def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
-    """The items that `--target` and `--precision` stand for.
-
-    Args:
-        target: A format, "all", or a device: then the first of its formats, with that precision if given.
-        precision: None for the format's default, the standard set, or the device's preference.
-
-    Raises:
-        InputError: The format or device has no such precision, or there is no such device.
-    """
-    if target == "all":
-        return tuple(
-            Item(row.name, chosen)
-            for row in FORMATS.values()
-            for chosen in (row.standard if precision is None else (precision,))
-            if chosen in row.precisions
-        )
-    if target not in FORMATS:
-        return (device_item(find_profile(target), precision),)
-    row = FORMATS[target]
-    chosen = precision or row.precisions[0]
-    if chosen not in row.precisions:
-        raise InputError(f"{target} has no {chosen}", f"it has: {', '.join(row.precisions)}")
-    return (Item(target, chosen),)
-
-
-def device_item(profile: DeviceProfile, precision: Precision | None) -> Item:
-    """The artifact that suits a device best.
-
-    Raises:
-        InputError: None of its formats has that precision.
-    """
-    for choice in profile.formats:
-        if precision in (None, choice.precision):
-            return Item(choice.target, choice.precision)
-    has = ", ".join(f"{choice.target} {choice.precision}" for choice in profile.formats)
-    raise InputError(f"{profile.name} takes no {precision}", f"it takes: {has}")
 
 
 def convert_all(
@@ -301,13 +196,14 @@ def _make(
         output=row.output,
     )
 
-    def make(quantization: Quantization | None, stage: str) -> None:
+    def make(quantization: Quantization | None, stage: str, out: Path = artifact) -> None:
         notify(Stage(str(item), stage))
-        shutil.rmtree(artifact.parent, ignore_errors=True)
-        artifact.parent.mkdir()
-        run(row, shared.program, contract, quantization, artifact)
+        shutil.rmtree(out.parent, ignore_errors=True)
+        out.parent.mkdir()
+        run(row, shared.program, contract, quantization, out)
 
     tried: tuple[RungRecord, ...] = ()
+    unsafe = None
     if (trial := shared.trial) is not None and item.precision == "int8":
         images = calibration.images if calibration else np.empty((0, SIDE, SIDE), np.uint8)
         tried = climb(
@@ -315,10 +211,19 @@ def _make(
             lambda rung: make(Quantization(rung, images, trial.split), f"convert, rung {rung.number}"),
             lambda: shortcomings(artifact, replace(trial, threads=work.threads)),
         )
+        if row.can_saturate and work.plan.isa != "none":
+            rung = replace(row.rungs[tried[-1].number - 1], saturating=True)
+            unsafe = artifact.parent.with_name(f"{item}-unsafe") / artifact.name
+            make(Quantization(rung, images, trial.split), "convert, for comparison", unsafe)
     else:
         make(None, "convert")
     examination = replace(
-        shared.examination, threads=work.threads, calibration=record, rungs=tried, isa=work.plan.isa
+        shared.examination,
+        threads=work.threads,
+        calibration=record,
+        rungs=tried,
+        isa=work.plan.isa,
+        unsafe=unsafe,
     )
     return examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
 

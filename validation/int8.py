@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from udacimed_edge.validation.content import GLYPHS, NOT_MEASURED, Table, names
 from udacimed_edge.validation.report import ProcessorRecord, Report
 
-__all__ = ["processor_table", "processors_text", "rung_table", "work_table"]
+__all__ = ["processors_text", "tables"]
 
 
-def rung_table(reports: Sequence[Report]) -> Table:
+def tables(reports: Sequence[Report]) -> tuple[Table, ...]:
+    """Every table there is something to say in; none where nothing was INT8."""
+    found = (make(reports) for make in (_processor_table, _rung_table, _cost_table, _work_table))
+    return tuple(table for table in found if table.rows)
+
+
+def _rung_table(reports: Sequence[Report]) -> Table:
     """Every rung of the ladder that was tried; an artifact stands on its last."""
     rows = tuple(
         (
@@ -37,7 +43,35 @@ def rung_table(reports: Sequence[Report]) -> Table:
     )
 
 
-def work_table(reports: Sequence[Report]) -> Table:
+def _cost_table(reports: Sequence[Report]) -> Table:
+    """What calibrating on synthetic images costs, against the same conversion on patients' images."""
+    rows = tuple(
+        (
+            name,
+            f"{GLYPHS[cost.verdict]} {cost.verdict}",
+            *(
+                NOT_MEASURED if value is None else f"{value:+.4f}"
+                for value in (cost.sensitivity_cost, cost.specificity_cost, cost.auc_cost)
+            ),
+            cost.method,
+        )
+        for name, report in zip(names(reports), reports, strict=True)
+        if (cost := report.calibration_cost)
+    )
+    columns = (
+        "Artifact",
+        "On patients' images",
+        "Sensitivity lost",
+        "Specificity lost",
+        "AUC lost",
+        "How that one was made",
+    )
+    return Table(
+        "cost", "What calibrating on synthetic images costs, in figures of this split", columns, rows
+    )
+
+
+def _work_table(reports: Sequence[Report]) -> Table:
     """Multiply-accumulates and operators by the type they are computed in."""
     rows = tuple(
         (name, f"{sum(macs.values()) / 1e6:.1f}", _shares(macs), _counts(report.artifact.operators))
@@ -58,8 +92,10 @@ def _counts(operators: dict[str, int]) -> str:
 
 
 def processors_text(reports: Sequence[Report]) -> str:
-    """What the matrix is, and what it found, in words."""
+    """What the matrix is, and what it found, in words; nothing where there is none."""
     rows = [row for report in reports for row in report.processors if not row.comparison_only]
+    if not rows:
+        return ""
     ran = [row for row in rows if row.verdict != "SKIP"]
     changed = sum(bool(row.changed) for row in ran)
     return (
@@ -70,7 +106,7 @@ def processors_text(reports: Sequence[Report]) -> str:
     )
 
 
-def processor_table(reports: Sequence[Report]) -> Table:
+def _processor_table(reports: Sequence[Report]) -> Table:
     """The matrix: one row per artifact and processor."""
     rows = tuple(
         (name, *_processor(row))

@@ -93,10 +93,10 @@ def _tables(reports: Sequence[Report]) -> list[str]:
 
 
 def _int8(reports: Sequence[Report]) -> list[str]:
-    processors = int8.processor_table(reports)
-    text = [int8.processors_text(reports)] if processors.rows else []
-    tables = [t for t in (processors, int8.rung_table(reports), int8.work_table(reports)) if t.rows]
-    return ["## INT8 and other processors", *text, *map(table_text, tables)] if tables else []
+    if not (tables := int8.tables(reports)):
+        return []
+    text = int8.processors_text(reports)
+    return ["## How it computes", *([text] if text else []), *map(table_text, tables)]
 
 
 def _artifact(name: str, report: Report, level: str) -> list[str]:

@@ -19,7 +19,8 @@ from torch import nn
 
 from udacimed_edge.data import DataSet, Split, open_data
 from udacimed_edge.packaging import Order, package
-from udacimed_edge.pipeline import Item, Plan, convert_all
+from udacimed_edge.pipeline import convert_all
+from udacimed_edge.plan import Item, Plan
 from udacimed_edge.runtime.contract import probability_of_pneumonia
 from udacimed_edge.source import SourceModel
 from udacimed_edge.targets.profile import find_profile

@@ -20,7 +20,7 @@ from udacimed_edge.display import (
     result_table,
 )
 from udacimed_edge.errors import ConversionError
-from udacimed_edge.pipeline import Result, Stage
+from udacimed_edge.plan import Result, Stage
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation import evaluate
 from udacimed_edge.validation.audit import Work

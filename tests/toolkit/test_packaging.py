@@ -21,7 +21,8 @@ from udacimed_edge.cli import main
 from udacimed_edge.data import open_data
 from udacimed_edge.errors import EdgeError, GateRefusedError, InputError, OutputError
 from udacimed_edge.packaging import Order, Package, add_runner, package
-from udacimed_edge.pipeline import Item, Plan, convert_all
+from udacimed_edge.pipeline import convert_all
+from udacimed_edge.plan import Item, Plan
 from udacimed_edge.runtime.reader import open_artifact
 from udacimed_edge.source import SourceModel
 from udacimed_edge.targets.manifest import read_manifest

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from udacimed_edge import prepare
 from udacimed_edge.data import DataSet, open_data
 from udacimed_edge.errors import ConversionError, GateRefusedError, InputError
-from udacimed_edge.pipeline import (
-    Item,
-    Plan,
-    Result,
-    convert_all,
-    plan_items,
-    validate_all,
-    validate_predictions,
-)
+from udacimed_edge.pipeline import convert_all, validate_all, validate_predictions
+from udacimed_edge.plan import Item, Plan, Result, plan_items
 from udacimed_edge.source import SourceModel
 from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.report import read_report, write_report

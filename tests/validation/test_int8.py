@@ -9,7 +9,13 @@ import pytest
 from udacimed_edge.validation import int8
 from udacimed_edge.validation.html import render_html
 from udacimed_edge.validation.markdown import render_markdown
-from udacimed_edge.validation.report import ProcessorRecord, Report, RungRecord
+from udacimed_edge.validation.report import (
+    CalibrationCost,
+    CalibrationRecord,
+    ProcessorRecord,
+    Report,
+    RungRecord,
+)
 
 ROWS = (
     ProcessorRecord(name="native", processor="this one", way="native", verdict="PASS", sensitivity=0.9923,
@@ -36,9 +42,14 @@ def report(make: Callable[..., Report]) -> Report:
     return report.model_copy(update={"artifact": report.artifact.model_copy(update=work)})
 
 
+def rows_of(key: str, report: Report) -> tuple[tuple[str, ...], ...]:
+    """The rows of one of its tables."""
+    return next(table.rows for table in int8.tables([report]) if table.key == key)
+
+
 def test_every_processor_has_its_row(report: Report) -> None:
     """A row shows its figures, what was not computed says so, and a comparison is marked as one."""
-    native, avx2, unsafe, arm = int8.processor_table([report]).rows
+    native, avx2, unsafe, arm = rows_of("processors", report)
     assert native[1:] == ("this one", "native", "✓ PASS", "0", "0.00e+00", "0.9923", "0.8120", "0.9908", "")
     assert avx2[3:6] == ("✗ FAIL", "9", "2.50e-01")
     assert unsafe[-1].startswith("for comparison")
@@ -54,7 +65,7 @@ def test_the_summary_counts_no_comparison(report: Report) -> None:
 
 def test_every_rung_is_listed(report: Report) -> None:
     """The rungs stand in the order in which they were tried, with what was left in float."""
-    assert [row[1:] for row in int8.rung_table([report]).rows] == [
+    assert [row[1:] for row in rows_of("rungs", report)] == [
         ("1", "min-max", "✗ broken", "sensitivity: 0.9700", "none"),
         ("2", "some layers in float", "✓ held", "", "stem, head"),
     ]
@@ -62,8 +73,18 @@ def test_every_rung_is_listed(report: Report) -> None:
 
 def test_the_work_is_shared_out(report: Report) -> None:
     """Multiply-accumulates are shown as shares of all."""
-    ((_, total, shares, operators),) = int8.work_table([report]).rows
+    ((_, total, shares, operators),) = rows_of("work", report)
     assert (total, shares, operators) == ("100.0", "4.00% fp32, 96.00% int8", "3 fp32, 20 int8")
+
+
+def test_the_cost_of_synthetic_calibration(report: Report) -> None:
+    """What is lost against patients' images has its sign; what was not measured says so."""
+    record = CalibrationRecord(images=320, digest="1" * 64, split="train", data_digest="2" * 64)
+    cost = CalibrationCost(calibration=record, method="rung 1", verdict="PASS", sensitivity_cost=0.0026,
+                           specificity_cost=-0.0043)  # fmt: skip
+    changed = report.model_copy(update={"calibration_cost": cost})
+    (row,) = rows_of("cost", changed)
+    assert row[1:] == ("✓ PASS", "+0.0026", "-0.0043", "not measured", "rung 1")
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
@@ -71,5 +92,7 @@ def test_both_pages_show_it(
     render: Callable[[list[Report]], str], report: Report, make: Callable[..., Report]
 ) -> None:
     """Page and Markdown have the section where there is something to say, and none otherwise."""
-    assert "INT8 and other processors" in render([report])
-    assert "INT8 and other processors" not in render([make()])
+    assert "How it computes" in render([report])
+    report = make()
+    plain = report.model_copy(update={"artifact": report.artifact.model_copy(update={"macs": {}})})
+    assert "How it computes" not in render([plain])

@@ -26,7 +26,7 @@ from udacimed_edge.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from udacimed_edge.pipeline import Item, Result
+    from udacimed_edge.plan import Item, Result
     from udacimed_edge.source import SourceModel
     from udacimed_edge.validation.report import Report
 
@@ -88,7 +88,8 @@ def convert(
 
     from udacimed_edge.data import open_data
     from udacimed_edge.display import basis_text, processors_table, progress, result_table, stdout
-    from udacimed_edge.pipeline import Plan, convert_all, device_item, plan_items
+    from udacimed_edge.pipeline import convert_all
+    from udacimed_edge.plan import Plan, device_item, plan_items
     from udacimed_edge.reporting import write_html
     from udacimed_edge.source import load_source
     from udacimed_edge.targets.profile import read_profile
