@@ -15,9 +15,10 @@ import numpy as np
 from udacimed_edge.converters.base import Rung
 from udacimed_edge.errors import UnsupportedError
 from udacimed_edge.runtime.contract import Contract
+from udacimed_edge.validation.clauses import Evidence
 from udacimed_edge.validation.evaluate import BATCH, open_predictor
 from udacimed_edge.validation.examination import Examination
-from udacimed_edge.validation.gate import Evidence, processor_policy
+from udacimed_edge.validation.gate import processor_policy
 from udacimed_edge.validation.metrics import compare, compute_metrics
 from udacimed_edge.validation.report import RungRecord
 

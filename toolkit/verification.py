@@ -30,8 +30,9 @@ from udacimed_edge.targets.inspection import Contents, NotCheckedError, require
 from udacimed_edge.targets.manifest import MANIFEST, SUMS
 from udacimed_edge.targets.vectors import VECTORS
 from udacimed_edge.validation.audit import count_work, weight_dtypes
+from udacimed_edge.validation.clauses import Evidence
 from udacimed_edge.validation.evaluate import open_predictor
-from udacimed_edge.validation.gate import Evidence, PolicySettings
+from udacimed_edge.validation.gate import PolicySettings
 from udacimed_edge.validation.recheck import judge_again, recompute, wrong_figures
 from udacimed_edge.validation.report import Report, read_report
 

@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.errors import InputError
-from udacimed_edge.validation.content import Table, clause_rows, names, paired_cells, value_text
-from udacimed_edge.validation.gate import (
+from udacimed_edge.validation.clauses import (
     ClauseResult,
     Evidence,
     MaxAucDrop,
     MaxSpecificityDrop,
     MinAgreement,
     MinSensitivity,
-    Policy,
-    PolicySettings,
 )
+from udacimed_edge.validation.content import Table, clause_rows, names, paired_cells, value_text
+from udacimed_edge.validation.gate import Policy, PolicySettings
 from udacimed_edge.validation.markdown import escaped, rehearsal, table_text
 from udacimed_edge.validation.metrics import Comparison, Metrics, compare
 from udacimed_edge.validation.report import Report

@@ -22,8 +22,9 @@ from udacimed_edge.files import files_of, path_digest, sha256_file
 from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
 from udacimed_edge.validation.audit import count_work, weight_dtypes
+from udacimed_edge.validation.clauses import Evidence
 from udacimed_edge.validation.examination import Examination, Execution, SourceScores
-from udacimed_edge.validation.gate import Evidence, PolicySettings, artifact_policy, source_policy
+from udacimed_edge.validation.gate import PolicySettings, artifact_policy, source_policy
 from udacimed_edge.validation.matrix import matrix
 from udacimed_edge.validation.metrics import (
     Comparison,

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 import udacimed_edge
 from udacimed_edge import machine
+from udacimed_edge.validation.clauses import ClauseResult, Evidence
 from udacimed_edge.validation.emulation import PATIENCE_S, Command, Emulator, run_all
 from udacimed_edge.validation.examination import Examination, Execution, IsaChoice
-from udacimed_edge.validation.gate import ClauseResult, Evidence, processor_policy
+from udacimed_edge.validation.gate import processor_policy
 from udacimed_edge.validation.metrics import Metrics, compare, compute_metrics, invariance, prediction_digest
 from udacimed_edge.validation.report import ProcessorRecord, Verdict
 

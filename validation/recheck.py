@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from udacimed_edge.errors import InputError
-from udacimed_edge.validation.gate import ClauseResult, Evidence, artifact_policy
+from udacimed_edge.validation.clauses import ClauseResult, Evidence
+from udacimed_edge.validation.gate import artifact_policy
 from udacimed_edge.validation.metrics import Record, compare, compute_metrics, prediction_digest
 from udacimed_edge.validation.report import Report
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from udacimed_edge.errors import GateRefusedError, InputError
-from udacimed_edge.validation.gate import (
+from udacimed_edge.validation.clauses import (
     Clause,
     ClauseResult,
     Evidence,
@@ -22,12 +22,9 @@ from udacimed_edge.validation.gate import (
     MinAgreement,
     MinSensitivity,
     MinSpecificity,
-    Policy,
-    PolicySettings,
     PrecisionHeld,
-    artifact_policy,
-    source_policy,
 )
+from udacimed_edge.validation.gate import Policy, PolicySettings, artifact_policy, source_policy
 from udacimed_edge.validation.metrics import (
     ChangedDecision,
     Comparison,

@@ -31,7 +31,8 @@ from udacimed_edge.optimization.training import Recipe, Task, examples, stressed
 from udacimed_edge.prepare import set_threshold as threshold_of
 from udacimed_edge.prepare import source_probabilities
 from udacimed_edge.source import SourceModel
-from udacimed_edge.validation.gate import ClauseResult, Evidence, MaxAucDrop, MinSensitivity, Policy
+from udacimed_edge.validation.clauses import ClauseResult, Evidence, MaxAucDrop, MinSensitivity
+from udacimed_edge.validation.gate import Policy
 from udacimed_edge.validation.metrics import Metrics, compute_metrics
 
 __all__ = ["Distilled", "Plan", "distill"]

@@ -21,7 +21,7 @@ from udacimed_edge.optimization.trained import figures, markdown, measured
 from udacimed_edge.optimization.view import figure, table
 from udacimed_edge.prepare import source_probabilities
 from udacimed_edge.source import BUILT_IN, REFERENCE, SourceOptions, built_in_of, load_source
-from udacimed_edge.validation.gate import Evidence
+from udacimed_edge.validation.clauses import Evidence
 
 STATED = SourceOptions((0.5,), (0.5,), ("normal", "pneumonia"))
 
