@@ -81,7 +81,8 @@ def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
     """The items that `--target` and `--precision` stand for.
 
     Args:
-        target: A format, "all", or a device: then the first of its formats, with that precision if given.
+        target: A format, "all" (all but the server's), or a device: then the first of its formats, with
+            that precision if given.
         precision: None for the format's default, the standard set, or the device's preference.
 
     Raises:
@@ -91,6 +92,7 @@ def plan_items(target: str, precision: Precision | None) -> tuple[Item, ...]:
         return tuple(
             Item(row.name, chosen)
             for row in FORMATS.values()
+            if row.standard
             for chosen in (row.standard if precision is None else (precision,))
             if chosen in row.precisions
         )

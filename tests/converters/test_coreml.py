@@ -16,6 +16,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.converters.base import Quantization
 from udacimed_edge.converters.coreml import convert
 from udacimed_edge.data import open_data
 from udacimed_edge.runtime import coreml as runtime
@@ -38,14 +40,16 @@ CONTRACT = Contract(
     toolkit_version="1.2.3",
     output="a label and the probability of each",
 )
-NO_IMAGES = np.empty((0, 64, 64), dtype=np.uint8)
+NONE = np.empty((0, 64, 64), dtype=np.uint8)
+WEIGHTS_ALONE = Quantization(FORMATS["coreml"].rungs[0], NONE, open_data("synthetic").read("validation"))
 IMAGES = open_data("synthetic").read("test").images[:32]
 
 
 def converted(program: Path, precision: str, folder: Path) -> Path:
     """Convert a program into a folder."""
     out = folder / f"{precision}.mlpackage"
-    convert(program, replace(CONTRACT, precision=precision), NO_IMAGES, out)
+    quantization = WEIGHTS_ALONE if precision == "int8" else None
+    convert(program, replace(CONTRACT, precision=precision), quantization, out)
     return out
 
 
@@ -196,9 +200,8 @@ def test_converting_is_quiet(small_program: Path, tmp_path: Path) -> None:
         "from udacimed_edge.runtime.contract import Contract\n"
         "from udacimed_edge.validation.mil import open_artifact\n"
         "program, out = map(pathlib.Path, sys.argv[1:3])\n"
-        "none = np.empty((0, 64, 64), np.uint8)\n"
-        "convert(program, Contract.from_json(sys.argv[3]), none, out)\n"
-        "open_artifact(out).predict(none)\n"
+        "convert(program, Contract.from_json(sys.argv[3]), None, out)\n"
+        "open_artifact(out).predict(np.empty((0, 64, 64), np.uint8))\n"
     )
     arguments = [str(small_program), str(tmp_path / "quiet.mlpackage"), CONTRACT.to_json()]
     done = subprocess.run(

@@ -42,7 +42,7 @@ def device(small_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("device")
     contract = Contract("ort", "fp32", 0.5, "a test", "small", "0" * 64, None, "0")
     artifact = folder / "model.ort"
-    run(FORMATS["ort"], small_program, contract, IMAGES, artifact)
+    run(FORMATS["ort"], small_program, contract, None, artifact)
     build_runner(folder)
     (folder / "selftest").mkdir()
     names = [f"{number:03}.png" for number in range(len(IMAGES))]

@@ -116,7 +116,7 @@ def test_validate_refuses_another_source(
     lone = tmp_path / "model.ort"
     lone.write_bytes(converted.artifact.read_bytes())
     other = replace(source, name="other", digest="3" * 64)
-    (again,) = validate_all([lone], data, LENIENT, lambda: other, silent)
+    (again,) = validate_all([lone], data, LENIENT, lambda _: other, silent)
     assert isinstance(again.error, InputError)
     assert "was made from the model small" in again.error.message
 

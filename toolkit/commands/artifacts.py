@@ -140,6 +140,7 @@ def convert(
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people over all of them.")
 @model_options
 @policy_options
+@isa_option
 def validate(
     artifacts: tuple[Path, ...], data: str | None, source: Path | None, artifact: Path | None, **options: Any
 ) -> None:

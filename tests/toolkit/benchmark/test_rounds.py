@@ -182,7 +182,7 @@ def test_energy_is_read_where_the_machine_exposes_it(tmp_path: Path, monkeypatch
 
 def test_a_batch_the_artifact_cannot_take_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that was asked for and does not fit is an error; of the default batches it is left out."""
-    monkeypatch.setattr("udacimed_edge.benchmark.Worker", _OneAtATime)
+    monkeypatch.setattr("udacimed_edge.benchmark.rounds.Worker", _OneAtATime)
     with pytest.raises(InputError, match=r"takes 1 image\(s\) at once, not 2\nmeasure it with --batch 1"):
         measure([Subject("tiny", tiny, 1)], QUICK)
     (found,) = measure([Subject("tiny", tiny, 1)], replace(QUICK, only_fitting=True))
