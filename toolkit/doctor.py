@@ -14,7 +14,7 @@ from udacimed_edge.extras import is_installed
 from udacimed_edge.validation.emulation import ARM_ROOT_VARIABLE, arm_root
 from udacimed_edge.validation.matrix import ROWS
 
-__all__ = ["FormatHealth", "arm_root_found", "data_found", "examine_formats", "examine_rows"]
+__all__ = ["FormatHealth", "arm_root_found", "data_found", "dicom_found", "examine_formats", "examine_rows"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,8 @@ def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         "medmnist": str(cached) if cached.is_file() else "not downloaded yet",
         "synthetic": "built in, for rehearsals",
     }
+
+
+def dicom_found() -> str:
+    """Whether DICOM files can be read here, or the pip command that helps."""
+    return "yes" if is_installed("pydicom") else "no: pip install 'udacimed-edge[dicom]'"

@@ -64,7 +64,7 @@ def test_train_reference_writes_a_model_and_its_card(little_data: Path, tmp_path
     assert "before the test split was opened" in card.threshold_origin
     assert card.test["sensitivity"]["total"] + card.test["specificity"]["total"] == 60
     assert card.training["split sizes"]["train"] == 300
-    assert json.loads(json.dumps(card.training["recipe"]))["epochs"] == 1
+    assert json.loads(json.dumps(card.training["recipe"]))["student"]["epochs"] == 1
     assert out.with_suffix(".md").read_text().startswith("# Model card")
 
 

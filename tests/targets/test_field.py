@@ -154,9 +154,10 @@ def board(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheels_of_a_board_are_aarch64(board: Path) -> None:
-    """Every shared library in every wheel is for aarch64, and every Python of the board has its wheels."""
+    """Every library in a compiled wheel is for aarch64, and every Python of the board has its wheels."""
     machines: dict[str, set[int]] = {}
-    for wheel in (board / "wheels").iterdir():
+    compiled = [wheel for wheel in (board / "wheels").iterdir() if not wheel.name.endswith("-any.whl")]
+    for wheel in compiled:
         with zipfile.ZipFile(wheel) as inside:
             heads = [inside.open(name).read(20) for name in inside.namelist() if ".so" in name]
         machines[wheel.name] = {struct.unpack_from("<H", h, 18)[0] for h in heads if h[:4] == b"\x7fELF"}
@@ -165,7 +166,7 @@ def test_the_wheels_of_a_board_are_aarch64(board: Path) -> None:
     assert runner is not None
     for python in runner.python:
         tag = f"-cp{python.replace('.', '')}-"
-        assert len([name for name in machines if tag in name]) == len(runner.requirements["ort"])
+        assert len([name for name in machines if tag in name]) == len({"numpy", "pillow", "onnxruntime"})
 
 
 def test_a_board_s_self_test_passes_under_emulation(board: Path, tmp_path: Path) -> None:

@@ -82,3 +82,9 @@ def test_the_doctor_names_what_a_row_lacks(tmp_path: Path, monkeypatch: pytest.M
     assert doctor.arm_root_found() == f"{tmp_path / 'arm64'} (not there; UDACIMED_ARM_ROOT names another)"
     (tmp_path / "arm64").mkdir()
     assert doctor.arm_root_found() == str(tmp_path / "arm64")
+
+
+def test_reading_dicom_takes_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pydicom the command that installs it is named."""
+    monkeypatch.setattr("udacimed_edge.doctor.is_installed", lambda module: module != "pydicom")
+    assert doctor.dicom_found() == "no: pip install 'udacimed-edge[dicom]'"

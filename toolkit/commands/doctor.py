@@ -17,7 +17,7 @@ def doctor() -> None:
     from rich.table import Table
 
     from udacimed_edge import machine
-    from udacimed_edge.doctor import arm_root_found, data_found, examine_formats, examine_rows
+    from udacimed_edge.doctor import arm_root_found, data_found, dicom_found, examine_formats, examine_rows
 
     console = Console()
     table = Table()
@@ -40,6 +40,7 @@ def doctor() -> None:
         "instruction sets": " ".join(machine.instruction_sets()) or "unknown",
         **{f"isa: {name}": found for name, found in examine_rows().items()},
         "ARM root": arm_root_found(),
+        "DICOM files": dicom_found(),
         **{f"data: {way}": found for way, found in data_found().items()},
         **machine.tool_versions(),
     }
