@@ -35,7 +35,7 @@ __all__ = [
     "verdict_text",
 ]
 
-_TABLE_WIDTH = 100
+_TABLE_WIDTH = 116
 
 
 def stdout() -> Console:
@@ -54,7 +54,17 @@ def result_table(results: Sequence[Result]) -> Table:
     )
     for words in ("target", "precision", "verdict"):
         table.add_column(words)
-    for figures in ("MiB", "sensitivity", "found", "specificity", "AUC", "changed", "time"):
+    for figures in (
+        "rung",
+        "in int8",
+        "MiB",
+        "sensitivity",
+        "found",
+        "specificity",
+        "AUC",
+        "changed",
+        "time",
+    ):
         table.add_column(figures, justify="right")
     for result in results:
         table.add_row(*_cells(result))
@@ -66,7 +76,7 @@ def _cells(result: Result) -> list[str]:
     if report is None:
         target, _, precision = result.item.rpartition("-")
         name = [target, precision] if target else [result.item, ""]
-        return [*name, "[red]ERROR[/red]", *[""] * 6, seconds]
+        return [*name, "[red]ERROR[/red]", *[""] * 8, seconds]
     figures = [""] * 5
     if report.metrics and report.comparison:
         found = report.metrics.sensitivity
@@ -79,7 +89,17 @@ def _cells(result: Result) -> list[str]:
         ]
     verdict = _coloured(report.verdict)
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
-    return [report.artifact.target, report.artifact.precision, verdict, size, *figures, seconds]
+    name = [report.artifact.target, report.artifact.precision]
+    return [*name, verdict, *_int8_cells(report), size, *figures, seconds]
+
+
+def _int8_cells(report: Report) -> tuple[str, str]:
+    """The rung that an INT8 artifact stands on, and how much of its work is in int8."""
+    total = sum(report.artifact.macs.values())
+    if report.artifact.precision != "int8" or not total:
+        return "", ""
+    rung = f"{report.rungs[-1].number}" if report.rungs else ""
+    return rung, f"{report.artifact.macs.get('int8', 0) / total:.0%}"
 
 
 def _coloured(verdict: Verdict) -> str:

@@ -26,7 +26,7 @@ from udacimed_edge.validation import evaluate
 from udacimed_edge.validation.audit import Work
 from udacimed_edge.validation.evaluate import Examination, SourceScores, examine
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.report import DataRecord, ProcessorRecord, Report
+from udacimed_edge.validation.report import DataRecord, ProcessorRecord, Report, RungRecord
 
 LABELS = np.array([0, 1] * 20, dtype=np.uint8)
 SOURCE = np.where(LABELS == 1, 0.9, 0.1)
@@ -67,7 +67,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
 def shown(*results: Result) -> str:
     """The table as it is printed."""
     stream = io.StringIO()
-    Console(file=stream, width=100).print(result_table(results))
+    Console(file=stream, width=116).print(result_table(results))
     return stream.getvalue()
 
 
@@ -77,6 +77,15 @@ def test_the_table_shows_the_report_s_figures(report: Report) -> None:
     row = next(line for line in text.splitlines() if "ort" in line).split()
     assert row == ["ort", "fp32", "FAIL", "0.0", "0.9500", "19/20", "1.0000", "1.0000", "1/40", "2.0", "s"]
     assert "REHEARSAL" in text.splitlines()[0]
+
+
+def test_the_table_shows_how_int8_was_made(report: Report) -> None:
+    """An INT8 row names its rung and how much of the work is in int8."""
+    artifact = report.artifact.model_copy(update={"precision": "int8", "macs": {"int8": 980, "fp32": 20}})
+    rungs = (RungRecord(number=1, name="", passed=False), RungRecord(number=2, name="", passed=True))
+    made = report.model_copy(update={"artifact": artifact, "rungs": rungs})
+    row = next(x for x in shown(Result("ort-int8", report=made)).splitlines() if "ort" in x).split()
+    assert row[:6] == ["ort", "int8", "FAIL", "2", "98%", "0.0"]
 
 
 def test_the_table_shows_what_has_no_report() -> None:
