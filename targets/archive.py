@@ -13,7 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -21,7 +21,7 @@ from typing import BinaryIO
 from udacimed_edge.errors import InputError, OutputError
 from udacimed_edge.files import files_of, write_atomic
 
-__all__ = ["MAX_BYTES", "MAX_MEMBERS", "MAX_RATIO", "require_plain", "unpack", "write_zip"]
+__all__ = ["MAX_BYTES", "MAX_MEMBERS", "MAX_RATIO", "require_plain", "unpack", "write_zip", "zip_of"]
 
 MAX_BYTES = 512 << 20
 """Most that a zip, and all its members together, may weigh: twice the largest bundle (OpenVINO fp32 for two
@@ -61,8 +61,7 @@ class _Member:
 def write_zip(folder: Path, out: Path) -> None:
     """Write a folder as one zip; the same files give the same bytes on every machine.
 
-    The members lie below the folder's own name, sorted, without times, and stored: zlib's output differs
-    between its versions, and wheels, images and INT8 weights hardly shrink.
+    The members lie below the folder's own name. Wheels, images and INT8 weights would hardly shrink.
 
     Args:
         folder: Its files, at any depth.
@@ -71,16 +70,28 @@ def write_zip(folder: Path, out: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    files = {file.relative_to(folder.parent).as_posix(): file.read_bytes() for file in files_of(folder)}
+    write_atomic(out, zip_of(files))
+
+
+def zip_of(files: Mapping[str, bytes], first: bytes = b"") -> bytes:
+    """Files as one zip: sorted, without times, and stored, since zlib's output differs between its versions.
+
+    Args:
+        files: The content of each, by its name in the zip.
+        first: What stands before the zip: the line by which Unix starts a program.
+    """
     stream = io.BytesIO()
+    stream.write(first)
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for file in files_of(folder):
-            name = f"{folder.name}/{file.relative_to(folder).as_posix()}"
+        for name in sorted(files):
             entry = zipfile.ZipInfo(name, _LONG_AGO)
             entry.create_system = 3  # Unix, also when it is made on Windows
             # not the file's own mode, which a USB stick does not keep
-            entry.external_attr = (stat.S_IFREG | (0o755 if file.suffix in _PROGRAMS else 0o644)) << 16
-            archive.writestr(entry, file.read_bytes())
-    write_atomic(out, stream.getvalue())
+            program = PurePosixPath(name).suffix in _PROGRAMS
+            entry.external_attr = (stat.S_IFREG | (0o755 if program else 0o644)) << 16
+            archive.writestr(entry, files[name])
+    return stream.getvalue()
 
 
 def require_plain(folder: Path) -> None:

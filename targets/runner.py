@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import udacimed_edge.runtime
 from udacimed_edge.files import write_atomic
+from udacimed_edge.targets.archive import zip_of
 
 __all__ = ["NAME", "build_runner"]
 
@@ -25,15 +24,11 @@ sys.exit(main())
 
 _PACKAGE = '"""The part of udacimed-edge that runs on a device."""\n'
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""The earliest time a zip can hold."""
-
 
 def build_runner(out: Path) -> Path:
     """Write the runner.
 
-    The same sources give the same bytes on every machine: the members are sorted, without times, and
-    stored, because zlib's output differs between its versions.
+    The same sources give the same bytes on every machine.
 
     Args:
         out: The folder to write it into, or the `.pyz` file itself.
@@ -45,7 +40,7 @@ def build_runner(out: Path) -> Path:
         OutputError: It cannot be written.
     """
     file = out if out.suffix == ".pyz" else out / NAME
-    write_atomic(file, _zip(_members()))
+    write_atomic(file, zip_of(_members(), b"#!/usr/bin/env python3\n"))
     return file
 
 
@@ -58,15 +53,3 @@ def _members() -> dict[str, bytes]:
         content = source.read_bytes().replace(b"\r\n", b"\n")
         found[f"udacimed_edge/runtime/{source.name}"] = content
     return found
-
-
-def _zip(members: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    stream.write(b"#!/usr/bin/env python3\n")
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, _LONG_AGO)
-            entry.create_system = 3  # Unix, also when it is made on Windows
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, members[name])
-    return stream.getvalue()

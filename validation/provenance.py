@@ -67,6 +67,7 @@ def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("Policy", (_bounds(reports[0].policy.settings), f"SHA-256 {reports[0].policy.digest}")),
         ("Judged", _each(reports, lambda r: f"{r.created} by udacimed-edge {r.toolkit_version}")),
         ("Machine that judged", _each(reports, _machine)),
+        ("Answers", _each(reports, _answers)),
         ("Reports", _each(reports, lambda r: f"SHA-256 {r.report_digest}")),
     )
 
@@ -92,6 +93,16 @@ def _source(report: Report) -> str:
 def _calibration(report: Report) -> str:
     c = report.calibration
     return f"{c.images} images of the {c.split} split, SHA-256 {c.digest}" if c else "none"
+
+
+def _answers(report: Report) -> str:
+    digest = report.predictions.digest
+    if digest is None:
+        return "none that are all finite"
+    return (
+        f"SHA-256 {digest} over all probabilities to four decimals; the same conversion made again may have "
+        "other bytes, this digest shows that it answers alike"
+    )
 
 
 def _bounds(settings: PolicySettings) -> str:
