@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from udacimed_edge.plan import Result, Stage
     from udacimed_edge.targets.profile import DeviceProfile
-    from udacimed_edge.validation.metrics import Proportion
+    from udacimed_edge.validation.records import Proportion
     from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
 
 __all__ = [

@@ -30,7 +30,7 @@ from udacimed_edge.targets.vectors import write_vectors
 from udacimed_edge.validation.content import sentence
 from udacimed_edge.validation.evaluate import open_predictor
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.metrics import Metrics
+from udacimed_edge.validation.records import Metrics
 from udacimed_edge.validation.report import Report, read_report
 
 __all__ = ["Order", "Package", "add_runner", "convert_for", "package"]

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from udacimed_edge.validation.metrics import Comparison, Invariance, Metrics, Proportion, Record, least_count
+from udacimed_edge.validation.metrics import least_count
+from udacimed_edge.validation.records import Comparison, Invariance, Metrics, Proportion, Record
 
 __all__ = [
     "MIN_MAC_SHARE",

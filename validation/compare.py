@@ -20,7 +20,8 @@ from udacimed_edge.validation.clauses import (
 from udacimed_edge.validation.content import Table, clause_rows, names, paired_cells, value_text
 from udacimed_edge.validation.gate import Policy, PolicySettings
 from udacimed_edge.validation.markdown import escaped, rehearsal, table_text
-from udacimed_edge.validation.metrics import Comparison, Metrics, compare
+from udacimed_edge.validation.metrics import compare
+from udacimed_edge.validation.records import Comparison, Metrics
 from udacimed_edge.validation.report import Report
 
 __all__ = ["Change", "change_markdown", "compare_reports", "require_same"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from udacimed_edge.validation.clauses import ClauseResult
-from udacimed_edge.validation.metrics import McNemar, Proportion
+from udacimed_edge.validation.records import McNemar, Proportion
 from udacimed_edge.validation.report import Report, Verdict
 from udacimed_edge.validation.statistics import least_changes, paired_difference, predictive_values
 

@@ -26,15 +26,8 @@ from udacimed_edge.validation.clauses import Evidence
 from udacimed_edge.validation.examination import Examination, Execution, SourceScores
 from udacimed_edge.validation.gate import PolicySettings, artifact_policy, source_policy
 from udacimed_edge.validation.matrix import matrix
-from udacimed_edge.validation.metrics import (
-    Comparison,
-    Invariance,
-    Metrics,
-    compare,
-    compute_metrics,
-    invariance,
-    prediction_digest,
-)
+from udacimed_edge.validation.metrics import compare, compute_metrics, invariance, prediction_digest
+from udacimed_edge.validation.records import Comparison, Invariance, Metrics
 from udacimed_edge.validation.report import (
     ArtifactRecord,
     DataRecord,

@@ -33,7 +33,7 @@ from udacimed_edge.validation.clauses import (
     PrecisionHeld,
     ProcessorsHold,
 )
-from udacimed_edge.validation.metrics import Record
+from udacimed_edge.validation.records import Record
 
 __all__ = [
     "Policy",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from udacimed_edge.runtime.answers import answer
 from udacimed_edge.validation import mil
+from udacimed_edge.validation.mil_operations import OPERATIONS, padding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,7 @@ def _convolve(
     import torch
     from torch.nn import functional
 
-    padded, groups = functional.pad(x, mil.padding("conv", pad_type, pad)), how["groups"]
+    padded, groups = functional.pad(x, padding("conv", pad_type, pad)), how["groups"]
     columns = functional.unfold(padded, weight.shape[2:], how["dilations"], 0, how["strides"])
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
     sums = product(kernels, columns.reshape(groups, kernels.shape[2], -1))
@@ -62,7 +63,7 @@ def _convolve(
 
 
 HALF_OPERATIONS: dict[str, Callable[..., Any]] = {
-    **mil.OPERATIONS,
+    **OPERATIONS,
     "conv": _convolve,
     "linear": lambda x, weight, bias: product(x, weight.T) + bias,
 }

@@ -26,7 +26,8 @@ from udacimed_edge.validation.clauses import ClauseResult, Evidence
 from udacimed_edge.validation.emulation import PATIENCE_S, Command, Emulator, run_all
 from udacimed_edge.validation.examination import Examination, Execution, IsaChoice
 from udacimed_edge.validation.gate import processor_policy
-from udacimed_edge.validation.metrics import Metrics, compare, compute_metrics, invariance, prediction_digest
+from udacimed_edge.validation.metrics import compare, compute_metrics, invariance, prediction_digest
+from udacimed_edge.validation.records import Metrics
 from udacimed_edge.validation.report import ProcessorRecord, Verdict
 
 __all__ = ["ROWS", "Row", "matrix", "processor_rows", "rows_of"]

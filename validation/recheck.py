@@ -10,7 +10,8 @@ import numpy as np
 from udacimed_edge.errors import InputError
 from udacimed_edge.validation.clauses import ClauseResult, Evidence
 from udacimed_edge.validation.gate import artifact_policy
-from udacimed_edge.validation.metrics import Record, compare, compute_metrics, prediction_digest
+from udacimed_edge.validation.metrics import compare, compute_metrics, prediction_digest
+from udacimed_edge.validation.records import Record
 from udacimed_edge.validation.report import Report
 
 __all__ = ["judge_again", "recompute", "wrong_figures"]

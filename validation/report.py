@@ -13,7 +13,7 @@ from udacimed_edge.errors import InputError
 from udacimed_edge.files import read_text, write_atomic
 from udacimed_edge.validation.clauses import ClauseResult
 from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.metrics import Comparison, Invariance, Metrics, Record
+from udacimed_edge.validation.records import Comparison, Invariance, Metrics, Record
 
 __all__ = [
     "LIMITS",

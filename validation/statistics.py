@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.errors import InputError
-from udacimed_edge.validation.metrics import Record
+from udacimed_edge.validation.records import Record
 
 __all__ = [
     "PairedDifference",

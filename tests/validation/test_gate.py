@@ -25,16 +25,8 @@ from udacimed_edge.validation.clauses import (
     PrecisionHeld,
 )
 from udacimed_edge.validation.gate import Policy, PolicySettings, artifact_policy, source_policy
-from udacimed_edge.validation.metrics import (
-    ChangedDecision,
-    Comparison,
-    Invariance,
-    McNemar,
-    Metrics,
-    compare,
-    compute_metrics,
-    proportion,
-)
+from udacimed_edge.validation.metrics import compare, compute_metrics, proportion
+from udacimed_edge.validation.records import ChangedDecision, Comparison, Invariance, McNemar, Metrics
 
 POSITIVES, NEGATIVES = 390, 234  # the test split of PneumoniaMNIST
 SETTINGS = PolicySettings()

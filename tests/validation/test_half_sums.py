@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from udacimed_edge.validation.half_sums import BLOCK, HALF_OPERATIONS, product
-from udacimed_edge.validation.mil import OPERATIONS
+from udacimed_edge.validation.mil_operations import OPERATIONS
 
 
 def test_the_running_sum_is_float16() -> None:

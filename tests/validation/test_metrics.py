@@ -16,10 +16,6 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from udacimed_edge.errors import InputError
 from udacimed_edge.validation.metrics import (
-    Comparison,
-    Interval,
-    Invariance,
-    Metrics,
     auc,
     compare,
     compute_metrics,
@@ -29,6 +25,7 @@ from udacimed_edge.validation.metrics import (
     prediction_digest,
     proportion,
 )
+from udacimed_edge.validation.records import Comparison, Interval, Invariance, Metrics
 
 Labels = NDArray[np.uint8]
 Scores = NDArray[np.float64]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from udacimed_edge.errors import InputError, UnsupportedError
 from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
 from udacimed_edge.runtime.coreml import quiet
-from udacimed_edge.validation.mil import OPERATIONS, open_artifact, weight_dtypes
+from udacimed_edge.validation.mil import open_artifact, weight_dtypes
+from udacimed_edge.validation.mil_operations import OPERATIONS
 
 with quiet():
     ct = pytest.importorskip("coremltools")

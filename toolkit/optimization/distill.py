@@ -33,7 +33,8 @@ from udacimed_edge.prepare import source_probabilities
 from udacimed_edge.source import SourceModel
 from udacimed_edge.validation.clauses import ClauseResult, Evidence, MaxAucDrop, MinSensitivity
 from udacimed_edge.validation.gate import Policy
-from udacimed_edge.validation.metrics import Metrics, compute_metrics
+from udacimed_edge.validation.metrics import compute_metrics
+from udacimed_edge.validation.records import Metrics
 
 __all__ = ["Distilled", "Plan", "distill"]
 

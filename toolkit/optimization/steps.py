@@ -27,7 +27,8 @@ from udacimed_edge.prepare import set_threshold, source_probabilities
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.source import SourceModel, SourceOptions, load_source, stated_card
 from udacimed_edge.validation.evaluate import data_record
-from udacimed_edge.validation.metrics import Metrics, Record, compute_metrics
+from udacimed_edge.validation.metrics import compute_metrics
+from udacimed_edge.validation.records import Metrics, Record
 from udacimed_edge.validation.report import DataRecord
 
 __all__ = ["Measurement", "Optimization", "Plan", "optimize", "read_baseline"]

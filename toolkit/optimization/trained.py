@@ -19,7 +19,8 @@ from udacimed_edge.optimization.augmentation import Augmentation
 from udacimed_edge.optimization.training import STRESSED_COPIES, Examples, examples
 from udacimed_edge.runtime.contract import probability_of_pneumonia
 from udacimed_edge.source import load_source
-from udacimed_edge.validation.metrics import Metrics, compute_metrics, highest_threshold
+from udacimed_edge.validation.metrics import compute_metrics, highest_threshold
+from udacimed_edge.validation.records import Metrics
 from udacimed_edge.validation.report import LIMITS
 
 __all__ = [
