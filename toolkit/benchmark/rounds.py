@@ -146,15 +146,12 @@ def variants(suffix: str) -> dict[str, Mapping[str, Any]]:
     """What a runtime could be told otherwise here, by name; its own choice is not among them."""
     if suffix == ".xml":
         return {hint: {"hint": hint} for hint in ("LATENCY", "THROUGHPUT")}
-    found: dict[str, Mapping[str, Any]] = (
-        {"unshared": {"share": False}} if suffix in (".ort", ".tflite") else {}
-    )
-    if suffix == ".ort":
-        import onnxruntime
+    if suffix != ".ort":
+        return {}
+    import onnxruntime
 
-        present = set(onnxruntime.get_available_providers()) - _NO_OTHERS
-        found |= {name.removesuffix("ExecutionProvider"): {"provider": name} for name in sorted(present)}
-    return found
+    present = set(onnxruntime.get_available_providers()) - _NO_OTHERS
+    return {name.removesuffix("ExecutionProvider"): {"provider": name} for name in sorted(present)}
 
 
 def schedule(subjects: int, plan: Plan) -> Iterator[tuple[int, int, int]]:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor
-from udacimed_edge.runtime.sharing import Answer, shared_out
+from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
 
 __all__ = ["open_artifact"]
 
@@ -21,55 +20,40 @@ _DATA = 0
 """Field numbers on the way to the metadata, from TensorFlow Lite's `schema.fbs`."""
 
 
-def open_artifact(path: Path, threads: int = 0, share: bool = True) -> Predictor:
+def open_artifact(path: Path, threads: int = 0) -> Predictor:
     """Open an artifact.
 
-    It takes one image at a time; several are shared out to interpreters of their own.
+    It takes one image at a time: several are computed one after the other. Interpreters of their own for
+    several images, one a core, were a quarter slower (2,300 against 2,950 images a second on two cores).
 
     Args:
         path: The `.tflite` file.
         threads: Threads of one prediction; 0 for one per core.
-        share: False to compute several images one after the other, each by all threads.
 
     Raises:
         ContractError: Not a model LiteRT can read, or without a contract.
     """
     from importlib.metadata import version
 
-    contract = Contract.from_json(_contract_text(path))
-    threads = threads or os.cpu_count() or 1
-
-    def crew() -> list[Answer]:
-        return [_opened(path, 1) for _ in range(threads)]
-
-    predict = shared_out(_opened(path, threads), crew if share and threads > 1 else None)
-    return Predictor(contract, predict, None, f"ai-edge-litert {version('ai-edge-litert')}")
-
-
-def _opened(path: Path, threads: int) -> Answer:
-    """An interpreter of its own.
-
-    Raises:
-        ContractError: Not a model LiteRT can read.
-    """
     from ai_edge_litert.interpreter import Interpreter
 
+    contract = Contract.from_json(_contract_text(path))
     try:
-        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count() or 1)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ContractError(f"{path} is not a model LiteRT can read: {error}") from error
     entry, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
-    def answer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         logits = np.empty((len(images), 2), dtype=np.float32)
         for row, image in enumerate(images):
             interpreter.set_tensor(entry, image[None, None].astype(np.float32))
             interpreter.invoke()
             logits[row] = interpreter.get_tensor(result)[0]
-        return logits
+        return probability_of_pneumonia(logits)
 
-    return answer
+    return Predictor(contract, predict, None, f"ai-edge-litert {version('ai-edge-litert')}")
 
 
 def _contract_text(path: Path) -> str:

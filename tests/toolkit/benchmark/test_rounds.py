@@ -88,12 +88,11 @@ def test_names_tell_artifacts_apart(tmp_path: Path) -> None:
 
 
 def test_variants_stand_beside_the_plain() -> None:
-    """OpenVINO's two hints are measured beside its own choice, LiteRT unshared; each says so in its name."""
+    """OpenVINO's two hints are measured beside its own choice; LiteRT has no other."""
     assert variants(".xml").keys() == {"LATENCY", "THROUGHPUT"}
     found = artifact_subjects([Path("litert-int8/model.tflite")], 2, compare_variants=True)
     assert [(s.name, dict(s.settings)) for s in found] == [
         ("litert-int8", {}),
-        ("litert-int8 unshared", {"share": False}),
     ]
 
 
