@@ -19,6 +19,7 @@ __all__ = [
     "built_in_option",
     "chosen_model",
     "data_option",
+    "devices",
     "isa_option",
     "model_options",
     "policy_options",
@@ -72,9 +73,15 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 def targets() -> list[str]:
     """What `--target` takes: formats, "all", and devices."""
     from udacimed_edge.converters import FORMATS
+
+    return [*FORMATS, "all", *devices()]
+
+
+def devices() -> list[str]:
+    """The devices that are known."""
     from udacimed_edge.targets.profile import load_profiles
 
-    return [*FORMATS, "all", *load_profiles()]
+    return list(load_profiles())
 
 
 def precisions() -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from udacimed_edge.machine import cores
-from udacimed_edge.options import Named
+from udacimed_edge.options import Named, devices
 
 if TYPE_CHECKING:
     from udacimed_edge.benchmark.view import Outcome
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["benchmark"]
 
 BATCHES = (1, 8, 16, 32, 64)
-
-
-def devices() -> list[str]:
-    """What `--target` takes here."""
-    from udacimed_edge.targets.profile import load_profiles
-
-    return list(load_profiles())
 
 
 class Batches(click.ParamType[tuple[int, ...]]):

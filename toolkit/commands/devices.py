@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from udacimed_edge.options import Named, data_option
+from udacimed_edge.options import Named, data_option, devices
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,15 +33,9 @@ def targets(name: str | None) -> None:
         stdout().print(profile_text(find_profile(name)), markup=False, highlight=False, soft_wrap=True)
 
 
-def _devices() -> list[str]:
-    from udacimed_edge.targets.profile import load_profiles
-
-    return list(load_profiles())
-
-
 @click.command()
 @click.argument("artifact", type=click.Path(path_type=Path), required=False)
-@click.option("--target", type=Named("device", _devices), help="The device (see `udacimed-edge targets`).")
+@click.option("--target", type=Named("device", devices), help="The device (see `udacimed-edge targets`).")
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(
     "--out",
