@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +33,6 @@ def convert(program: Path, contract: Contract, quantization: Quantization | None
         quantization: How INT8 is made; None for float.
         out: The `.xml` file to write; the weights go beside it as `.bin`.
     """
-    # Both libraries report their use over the network when this module is present; without it they do not.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
     import torch
 

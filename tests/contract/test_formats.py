@@ -303,6 +303,15 @@ run(row, Path(sys.argv[2]), contract, int8, Path(sys.argv[3]))
 """
 
 
+def test_openvino_cannot_report_its_use() -> None:
+    """Whoever imports OpenVINO after any part of ours, a test as well, gets it without its telemetry."""
+    script = (
+        "import udacimed_edge.runtime, openvino, sys; sys.exit(sys.modules['openvino_telemetry'] is not None)"
+    )
+    pytest.importorskip("openvino")
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
 def test_converting_never_reaches_for_the_network(row: Format, small_program: Path, tmp_path: Path) -> None:
