@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.artifact import Precision
 from udacimed_edge.converters.calibration import require_usable
-from udacimed_edge.data import Split
-from udacimed_edge.errors import ConversionError, EdgeError, InputError
-from udacimed_edge.extras import is_installed, require_installed
-from udacimed_edge.files import output_errors
+from udacimed_edge.core.artifact import Precision
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import ConversionError, EdgeError, InputError
+from udacimed_edge.core.extras import is_installed, require_installed
+from udacimed_edge.core.files import output_errors
 from udacimed_edge.runtime.contract import Contract
 
 __all__ = ["Format", "Quantization", "Rung", "run"]

@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.data import Split
-from udacimed_edge.errors import InputError
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import InputError
 
 __all__ = ["COUNT", "calibration_digest", "calibration_images", "require_usable"]
 

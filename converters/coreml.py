@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from udacimed_edge.converters.base import Quantization
-from udacimed_edge.extras import require
+from udacimed_edge.core.extras import require
 from udacimed_edge.runtime.contract import KEY, SIDE, Contract
 from udacimed_edge.runtime.coreml import INPUT, LABEL, PROBABILITIES, quiet
 

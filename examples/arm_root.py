@@ -18,9 +18,9 @@ from pathlib import Path
 
 import click
 
-from udacimed_edge.errors import EdgeError, InputError
-from udacimed_edge.files import replace_directory, staging
-from udacimed_edge.validation.emulation import WHEELS, arm_root
+from udacimed_edge.core.errors import EdgeError, InputError
+from udacimed_edge.core.files import replace_directory, staging
+from udacimed_edge.validation.judging.emulation import WHEELS, arm_root
 
 PACKAGES = ("python3", "libstdc++6", "libgomp1")
 """apt adds what these need, down to the C library."""

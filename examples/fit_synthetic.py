@@ -15,8 +15,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.data import open_data
-from udacimed_edge.files import write_atomic
+from udacimed_edge.core.data import open_data
+from udacimed_edge.core.files import write_atomic
 
 COMPONENTS = 128
 

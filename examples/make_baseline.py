@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from udacimed_edge.card import ModelCard
-from udacimed_edge.data import open_data
+from udacimed_edge.core.data import open_data
 from udacimed_edge.optimization.techniques import BASELINE_SIDE
 from udacimed_edge.optimization.trained import REHEARSAL, TRAINED_LIMITS, training_record, write_model
 from udacimed_edge.optimization.training import Examples, Recipe, Task, examples, train
-from udacimed_edge.source import build_resnet18, load_source
+from udacimed_edge.source.load import build_resnet18, load_source
+from udacimed_edge.source.spec import ModelCard
 
 
 class Enlarged(nn.Module):

@@ -19,8 +19,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.card import ModelCard, card_path
-from udacimed_edge.data import DataSet, open_data
+from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.optimization.trained import (
     THRESHOLD_RULE,
     TRAINED_LIMITS,
@@ -33,8 +32,9 @@ from udacimed_edge.optimization.trained import (
     write_model,
 )
 from udacimed_edge.optimization.training import Recipe, Task, examples, stressed, train
-from udacimed_edge.source import build_resnet18
-from udacimed_edge.validation.metrics import compute_metrics
+from udacimed_edge.source.load import build_resnet18
+from udacimed_edge.source.spec import ModelCard, card_path
+from udacimed_edge.validation.metrics.metrics import compute_metrics
 
 
 @dataclass(frozen=True)

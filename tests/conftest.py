@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from udacimed_edge.data import ENVIRONMENT_VARIABLE, DataSet, open_data
+from udacimed_edge.core.data import ENVIRONMENT_VARIABLE, DataSet, open_data
 
 if TYPE_CHECKING:
     import torch

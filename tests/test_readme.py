@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge.cli import cli
+from udacimed_edge.cli.main import cli
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from udacimed_edge.errors import InputError
-from udacimed_edge.files import read_text, write_atomic
-from udacimed_edge.validation.clauses import ClauseResult
-from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.records import Comparison, Invariance, Metrics, Record
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import read_text, write_atomic
+from udacimed_edge.validation.metrics.records import Comparison, Invariance, Metrics, Record
+from udacimed_edge.validation.policy.clauses import ClauseResult
+from udacimed_edge.validation.policy.policy import PolicySettings
 
 __all__ = [
     "LIMITS",

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Format, Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
-from udacimed_edge.data import open_data
-from udacimed_edge.errors import ExtraMissingError, InputError
-from udacimed_edge.files import files_of
+from udacimed_edge.core.data import open_data
+from udacimed_edge.core.errors import ExtraMissingError, InputError
+from udacimed_edge.core.files import files_of
 from udacimed_edge.runtime.contract import KEY, Contract
-from udacimed_edge.validation.audit import count_work, weight_dtypes
-from udacimed_edge.validation.evaluate import open_predictor
-from udacimed_edge.validation.metrics import prediction_digest
+from udacimed_edge.validation.judging.audit import count_work, weight_dtypes
+from udacimed_edge.validation.judging.evaluate import open_predictor
+from udacimed_edge.validation.metrics.metrics import prediction_digest
 
 if TYPE_CHECKING:
     import torch
@@ -291,7 +291,7 @@ def refuse(*arguments, **named):
 socket.getaddrinfo = socket.socket.connect = refuse
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization, run
-from udacimed_edge.data import open_data
+from udacimed_edge.core.data import open_data
 from udacimed_edge.runtime.contract import Contract
 
 row = FORMATS[sys.argv[1]]

@@ -15,8 +15,8 @@ from udacimed_edge.converters.calibration import (
     calibration_images,
     require_usable,
 )
-from udacimed_edge.data import Split, open_data
-from udacimed_edge.errors import ConversionError, EdgeError, InputError, OutputError
+from udacimed_edge.core.data import Split, open_data
+from udacimed_edge.core.errors import ConversionError, EdgeError, InputError, OutputError
 from udacimed_edge.runtime.contract import Contract
 
 

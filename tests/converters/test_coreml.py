@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization
 from udacimed_edge.converters.coreml import convert
-from udacimed_edge.data import open_data
+from udacimed_edge.core.data import open_data
 from udacimed_edge.runtime import coreml as runtime
 from udacimed_edge.runtime.contract import KEY, Contract, ContractError, probability_of_pneumonia
-from udacimed_edge.validation.mil import open_artifact, weight_dtypes
+from udacimed_edge.validation.coreml.executor import open_artifact, weight_dtypes
 
 with runtime.quiet():
     ct = pytest.importorskip("coremltools")
@@ -198,7 +198,7 @@ def test_converting_is_quiet(small_program: Path, tmp_path: Path) -> None:
         "import sys, pathlib, numpy as np\n"
         "from udacimed_edge.converters.coreml import convert\n"
         "from udacimed_edge.runtime.contract import Contract\n"
-        "from udacimed_edge.validation.mil import open_artifact\n"
+        "from udacimed_edge.validation.coreml.executor import open_artifact\n"
         "program, out = map(pathlib.Path, sys.argv[1:3])\n"
         "convert(program, Contract.from_json(sys.argv[3]), None, out)\n"
         "open_artifact(out).predict(np.empty((0, 64, 64), np.uint8))\n"
@@ -217,7 +217,7 @@ def test_converting_is_quiet(small_program: Path, tmp_path: Path) -> None:
 )
 def test_resnet18_answers_as_pytorch_does(tmp_path: Path, precision: str, tolerance: float) -> None:
     """The whole ResNet-18, with random weights, answers as PyTorch does."""
-    from udacimed_edge.source import build_resnet18
+    from udacimed_edge.source.load import build_resnet18
 
     torch.manual_seed(0)
     network: Any = (

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import run
-from udacimed_edge.errors import InputError
+from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import KEY, Contract
 from udacimed_edge.runtime.triton import CONFIG, MODEL
 

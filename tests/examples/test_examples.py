@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udacimed_edge.card import read_card
-from udacimed_edge.data import open_data, sample_synthetic
+from udacimed_edge.core.data import open_data, sample_synthetic
 from udacimed_edge.optimization.steps import read_baseline
-from udacimed_edge.source import SourceOptions, load_source
+from udacimed_edge.source.load import SourceOptions, load_source
+from udacimed_edge.source.spec import read_card
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 

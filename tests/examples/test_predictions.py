@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from udacimed_edge.runtime.coreml import INPUT, PROBABILITIES
-from udacimed_edge.validation.external import read_predictions
+from udacimed_edge.validation.judging.external import read_predictions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

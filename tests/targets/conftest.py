@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge.targets.facts import DataFacts, Facts, Figure
+from udacimed_edge.targets.bundle.facts import DataFacts, Facts, Figure
 
 
 @pytest.fixture

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from udacimed_edge.data import DataSet, Split, open_data
-from udacimed_edge.packaging import Order, package
-from udacimed_edge.pipeline import convert_all
-from udacimed_edge.plan import Item, Plan
+from udacimed_edge.core.data import DataSet, Split, open_data
 from udacimed_edge.runtime.contract import probability_of_pneumonia
-from udacimed_edge.source import SourceModel
-from udacimed_edge.targets.profile import find_profile
-from udacimed_edge.targets.signing import generate_key
-from udacimed_edge.validation.gate import PolicySettings
-from udacimed_edge.validation.metrics import highest_threshold
+from udacimed_edge.source.load import SourceModel
+from udacimed_edge.targets.bundle.signing import generate_key
+from udacimed_edge.targets.devices.profile import find_profile
+from udacimed_edge.validation.metrics.metrics import highest_threshold
+from udacimed_edge.validation.policy.policy import PolicySettings
+from udacimed_edge.workflow.convert import convert_all
+from udacimed_edge.workflow.package import Order, package
+from udacimed_edge.workflow.plan import Item, Plan
 
 
 class Toy(nn.Module):

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from udacimed_edge.targets.archive import unpack
-from udacimed_edge.targets.profile import find_profile
-from udacimed_edge.validation.emulation import Emulator
+from udacimed_edge.targets.bundle.archive import unpack
+from udacimed_edge.targets.devices.profile import find_profile
+from udacimed_edge.validation.judging.emulation import Emulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from udacimed_edge.data import Split
-from udacimed_edge.errors import UnsupportedError
-from udacimed_edge.files import path_digest
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import UnsupportedError
+from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime.contract import Contract
-from udacimed_edge.validation import evaluate
-from udacimed_edge.validation.audit import Work
-from udacimed_edge.validation.evaluate import Examination, Execution, SourceScores
-from udacimed_edge.validation.gate import PolicySettings
+from udacimed_edge.validation.judging import evaluate
+from udacimed_edge.validation.judging.audit import Work
+from udacimed_edge.validation.judging.evaluate import Examination, Execution, SourceScores
+from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import DataRecord, Report, seal
 
 ILL, WELL = 390, 234

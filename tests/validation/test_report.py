@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from udacimed_edge.data import Split
-from udacimed_edge.errors import InputError
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation import evaluate
-from udacimed_edge.validation.audit import Work
-from udacimed_edge.validation.evaluate import Examination, SourceScores, examine
-from udacimed_edge.validation.gate import PolicySettings
+from udacimed_edge.validation.judging import evaluate
+from udacimed_edge.validation.judging.audit import Work
+from udacimed_edge.validation.judging.evaluate import Examination, SourceScores, examine
+from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import LIMITS, DataRecord, Report, _digest, read_report, write_report
 
 LABELS = np.array([0, 1] * 20, dtype=np.uint8)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from udacimed_edge.artifact import report_of
 from udacimed_edge.benchmark.scores import Facts, Ratio, Spread, paired_ratio, spread
 from udacimed_edge.benchmark.worker import Burst, Opened, Order, Subject, Worker
-from udacimed_edge.data import open_data
-from udacimed_edge.errors import InputError
-from udacimed_edge.files import path_digest, size_bytes
-from udacimed_edge.source import built_in_of, load_source
+from udacimed_edge.core.artifact import report_of
+from udacimed_edge.core.data import open_data
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import path_digest, size_bytes
+from udacimed_edge.source.load import built_in_of, load_source
 from udacimed_edge.validation.report import Report, read_report
 
 __all__ = ["Measurement", "Plan", "artifact_subjects", "measure", "ratios", "schedule", "variants"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udacimed_edge.targets.profile import DeviceProfile
+from udacimed_edge.targets.devices.profile import DeviceProfile
 
 __all__ = ["Facts", "Mark", "Ratio", "Spread", "device_marks", "paired_ratio", "scoreboard", "spread"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.errors import EdgeError, ExtraMissingError, InputError, UnsupportedError
+from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError, UnsupportedError
 from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES
 
@@ -234,7 +234,7 @@ def _source_steps(subject: Subject) -> _Steps:
 
         from udacimed_edge.optimization.measure import flops
         from udacimed_edge.runtime.contract import probability_of_pneumonia
-        from udacimed_edge.source import load_source
+        from udacimed_edge.source.load import load_source
 
         torch.set_num_threads(subject.threads)
         source = load_source(subject.path)

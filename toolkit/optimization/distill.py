@@ -10,11 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from udacimed_edge.card import ModelCard, card_path
-from udacimed_edge.data import DataSet
-from udacimed_edge.errors import InputError
-from udacimed_edge.files import staging, write_atomic
-from udacimed_edge.network import build_student
+from udacimed_edge.core.data import DataSet
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import staging, write_atomic
 from udacimed_edge.optimization.measure import flops
 from udacimed_edge.optimization.trained import (
     REHEARSAL,
@@ -28,13 +26,15 @@ from udacimed_edge.optimization.trained import (
     write_model,
 )
 from udacimed_edge.optimization.training import Recipe, Task, examples, stressed, train
-from udacimed_edge.prepare import set_threshold as threshold_of
-from udacimed_edge.prepare import source_probabilities
-from udacimed_edge.source import SourceModel
-from udacimed_edge.validation.clauses import ClauseResult, Evidence, MaxAucDrop, MinSensitivity
-from udacimed_edge.validation.gate import Policy
-from udacimed_edge.validation.metrics import compute_metrics
-from udacimed_edge.validation.records import Metrics
+from udacimed_edge.source.load import SourceModel
+from udacimed_edge.source.network import build_student
+from udacimed_edge.source.spec import ModelCard, card_path
+from udacimed_edge.validation.metrics.metrics import compute_metrics
+from udacimed_edge.validation.metrics.records import Metrics
+from udacimed_edge.validation.policy.clauses import ClauseResult, Evidence, MaxAucDrop, MinSensitivity
+from udacimed_edge.validation.policy.policy import Policy
+from udacimed_edge.workflow.prepare import set_threshold as threshold_of
+from udacimed_edge.workflow.prepare import source_probabilities
 
 __all__ = ["Distilled", "Plan", "distill"]
 

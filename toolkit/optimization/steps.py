@@ -13,23 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from udacimed_edge import machine
-from udacimed_edge.card import ModelCard, card_path
-from udacimed_edge.data import DataSet, Split
-from udacimed_edge.errors import InputError
-from udacimed_edge.files import staging, write_atomic
-from udacimed_edge.network import import_torchvision
+from udacimed_edge.core import machine
+from udacimed_edge.core.data import DataSet, Split
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.extras import import_torchvision
+from udacimed_edge.core.files import staging, write_atomic
 from udacimed_edge.optimization.measure import flops, latency_ms, peak_activation_bytes
 from udacimed_edge.optimization.techniques import STEPS, Effect, State, Step, as_it_came
 from udacimed_edge.optimization.trained import REHEARSAL, TRAINED_LIMITS, training_record, write_model
 from udacimed_edge.optimization.training import Recipe, Task, examples, stressed, train
-from udacimed_edge.prepare import set_threshold, source_probabilities
 from udacimed_edge.runtime.contract import SIDE
-from udacimed_edge.source import SourceModel, SourceOptions, load_source, stated_card
-from udacimed_edge.validation.evaluate import data_record
-from udacimed_edge.validation.metrics import compute_metrics
-from udacimed_edge.validation.records import Metrics, Record
+from udacimed_edge.source.load import SourceModel, SourceOptions, load_source, stated_card
+from udacimed_edge.source.spec import ModelCard, card_path
+from udacimed_edge.validation.judging.evaluate import data_record
+from udacimed_edge.validation.metrics.metrics import compute_metrics
+from udacimed_edge.validation.metrics.records import Metrics, Record
 from udacimed_edge.validation.report import DataRecord
+from udacimed_edge.workflow.prepare import set_threshold, source_probabilities
 
 __all__ = ["Measurement", "Optimization", "Plan", "optimize", "read_baseline"]
 

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from udacimed_edge.card import ModelCard
-from udacimed_edge.errors import InputError
-from udacimed_edge.network import Network
+from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import SIDE
-from udacimed_edge.source import with_preprocessing
+from udacimed_edge.source.load import with_preprocessing
+from udacimed_edge.source.network import Network
+from udacimed_edge.source.spec import ModelCard
 
 __all__ = ["BASELINE_SIDE", "STEPS", "Effect", "State", "Step", "as_it_came"]
 

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from udacimed_edge.card import ModelCard, card_path, read_card
-from udacimed_edge.data import DataSet, Split
-from udacimed_edge.files import sha256_file, write_atomic
+from udacimed_edge.core.data import DataSet, Split
+from udacimed_edge.core.files import sha256_file, write_atomic
 from udacimed_edge.optimization.augmentation import Augmentation
 from udacimed_edge.optimization.training import STRESSED_COPIES, Examples, examples
 from udacimed_edge.runtime.contract import probability_of_pneumonia
-from udacimed_edge.source import load_source
-from udacimed_edge.validation.metrics import compute_metrics, highest_threshold
-from udacimed_edge.validation.records import Metrics
+from udacimed_edge.source.load import load_source
+from udacimed_edge.source.spec import ModelCard, card_path, read_card
+from udacimed_edge.validation.metrics.metrics import compute_metrics, highest_threshold
+from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.report import LIMITS
 
 __all__ = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from udacimed_edge.data import Split
+from udacimed_edge.core.data import Split
 from udacimed_edge.optimization.augmentation import Augmentation, augment
 
 __all__ = [

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from udacimed_edge.runtime.appearance import doubts
 from udacimed_edge.runtime.contract import SIDE
+from udacimed_edge.runtime.plausibility import doubts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udacimed_edge.artifact import REPORT_NAME
 from udacimed_edge.benchmark import worker as bench_worker
-from udacimed_edge.benchmark.peak import make_kernels, share_of_peak
+from udacimed_edge.benchmark.roofline import make_kernels, share_of_peak
 from udacimed_edge.benchmark.rounds import (
     Measurement,
     Plan,
@@ -24,16 +23,17 @@ from udacimed_edge.benchmark.rounds import (
     variants,
 )
 from udacimed_edge.benchmark.worker import Opened, Order, Subject, Worker, joules_between, read_energy
-from udacimed_edge.cli import main
+from udacimed_edge.cli.main import main
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
-from udacimed_edge.data import open_data
-from udacimed_edge.errors import ExtraMissingError, InputError, UnsupportedError
-from udacimed_edge.files import sha256_file
-from udacimed_edge.machine import cores
+from udacimed_edge.core.artifact import REPORT_NAME
+from udacimed_edge.core.data import open_data
+from udacimed_edge.core.errors import ExtraMissingError, InputError, UnsupportedError
+from udacimed_edge.core.files import sha256_file
+from udacimed_edge.core.machine import cores
 from udacimed_edge.runtime.contract import KEY, Contract
-from udacimed_edge.source import REFERENCE
+from udacimed_edge.source.load import REFERENCE
 
 CONTRACT = Contract("openvino", "fp32", 0.5, "a test", "tiny", "0" * 64, None, "0")
 IMAGES = np.zeros((2, 64, 64), np.uint8)

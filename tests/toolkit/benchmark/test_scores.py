@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from udacimed_edge.benchmark.scores import Facts, device_marks, paired_ratio, scoreboard, spread
-from udacimed_edge.targets.profile import find_profile
+from udacimed_edge.targets.devices.profile import find_profile
 
 GOOD = Facts(
     own_mib=40.0,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from udacimed_edge.network import build_resnet18, build_student
 from udacimed_edge.optimization.measure import flops, latency_ms, peak_activation_bytes
+from udacimed_edge.source.network import build_resnet18, build_student
 
 IMAGE = torch.zeros(1, 1, 64, 64)
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from udacimed_edge.card import read_card
-from udacimed_edge.data import DataSet, open_data
-from udacimed_edge.errors import InputError
-from udacimed_edge.network import build_resnet18, build_student
+from udacimed_edge.cli.optimize_tables import figure, table
+from udacimed_edge.core.data import DataSet, open_data
+from udacimed_edge.core.errors import InputError
 from udacimed_edge.optimization.distill import MOST_MACS, MOST_PARAMETERS, POLICY
 from udacimed_edge.optimization.measure import flops
 from udacimed_edge.optimization.steps import Optimization, Plan, optimize, read_baseline
 from udacimed_edge.optimization.trained import figures, markdown, measured
-from udacimed_edge.optimization.view import figure, table
-from udacimed_edge.prepare import source_probabilities
-from udacimed_edge.source import BUILT_IN, REFERENCE, SourceOptions, built_in_of, load_source
-from udacimed_edge.validation.clauses import Evidence
+from udacimed_edge.source.load import BUILT_IN, REFERENCE, SourceOptions, built_in_of, load_source
+from udacimed_edge.source.network import build_resnet18, build_student
+from udacimed_edge.source.spec import read_card
+from udacimed_edge.validation.policy.clauses import Evidence
+from udacimed_edge.workflow.prepare import source_probabilities
 
 STATED = SourceOptions((0.5,), (0.5,), ("normal", "pneumonia"))
 

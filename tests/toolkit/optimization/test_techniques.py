@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from udacimed_edge.card import ModelCard
-from udacimed_edge.errors import InputError
-from udacimed_edge.network import build_resnet18
+from udacimed_edge.core.errors import InputError
 from udacimed_edge.optimization.techniques import STEPS, State, Step
+from udacimed_edge.source.network import build_resnet18
+from udacimed_edge.source.spec import ModelCard
 
 STEP = {step.name: step for step in STEPS}
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,0 +1,125 @@
+"""The wheels a device installs from: fetched by pip for that device, pinned, hashed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import output_errors, sha256_file
+from udacimed_edge.targets.devices.profile import Runner
+
+__all__ = ["Wheel", "fetch_wheels", "pin", "requirements_text"]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel: name (normalised), version, SHA-256 of the file, and the file's name."""
+
+    name: str
+    version: str
+    sha256: str
+    file: str
+
+
+def pin(requirements: Sequence[str], validated: Mapping[str, str]) -> tuple[str, ...]:
+    """Requirements with the versions that the artifact was validated with.
+
+    Args:
+        requirements: The device's, for example ("numpy", "onnxruntime>=1.20").
+        validated: Version by distribution, from the report. What it does not name is taken as installed
+            here, where the self-test's answers are computed; else pip takes the newest.
+    """
+    known = {_normal(name): version for name, version in validated.items()}
+    pinned = []
+    for requirement in requirements:
+        name, bounds = re.fullmatch(r"([A-Za-z0-9._-]*[A-Za-z0-9])(.*)", requirement).groups()  # type: ignore[union-attr]
+        version = known.get(_normal(name)) or _installed(name)
+        exact = f"=={version}" if version else ""
+        pinned.append(f"{name}{','.join(filter(None, (bounds, exact)))}")
+    return tuple(pinned)
+
+
+def fetch_wheels(
+    runner: Runner, pinned: Sequence[str], into: Path, source: Path | None = None
+) -> tuple[Wheel, ...]:
+    """Fetch the wheels for each Python of a device, whatever machine this is.
+
+    Nothing that they depend on is fetched: pip would evaluate the conditions of dependencies for this
+    machine, and openvino's wheel asks for a package that reports its use over the network.
+
+    Args:
+        runner: What the device accepts.
+        pinned: From `pin`.
+        into: The folder for the wheels.
+        source: A folder to take them from instead of the network.
+
+    Raises:
+        InputError: pip is missing, there is no such wheel, or the network is away.
+        OutputError: The folder cannot be made.
+    """
+    if source is not None and not source.is_dir():
+        raise InputError(f"there is no folder of wheels at {source}", "name another with --wheels")
+    with output_errors(into):
+        into.mkdir(parents=True, exist_ok=True)
+    offline = ["--no-index", "--find-links", str(source)] if source else []
+    for python in runner.python:
+        options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--dest", str(into)]
+        command = [sys.executable, "-m", "pip", "download", *options, *offline, *runner.pip_options(python)]
+        ended = subprocess.run([*command, *pinned], capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise _refusal(ended.stderr, runner, python, source)
+    return tuple(_wheel(file) for file in sorted(into.glob("*.whl")))
+
+
+def requirements_text(wheels: Sequence[Wheel]) -> str:
+    """What `pip install --require-hashes -r` reads: each distribution once, with a hash for each wheel."""
+    hashes: dict[str, list[str]] = {}
+    for wheel in wheels:
+        hashes.setdefault(f"{wheel.name}=={wheel.version}", []).append(f"--hash=sha256:{wheel.sha256}")
+    return "".join(f"{' '.join([line, *sorted(hashes[line])])}\n" for line in sorted(hashes))
+
+
+def _wheel(file: Path) -> Wheel:
+    """Name and version are the first two parts of a wheel's file name (PyPA, binary distribution format)."""
+    name, version = file.name.split("-")[:2]
+    return Wheel(_normal(name), version, sha256_file(file), file.name)
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as indexes compare it (PyPA, name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _refusal(stderr: str, runner: Runner, python: str, source: Path | None) -> InputError:
+    """What pip said, in words that name the wheel, the Python and the way out."""
+    device = f"Python {python} on {runner.platforms[0]}"
+    place = f"in {source}" if source else "on the package index"
+    if missing := re.search(r"No matching distribution found for (\S+)", stderr):
+        if source is None and re.search(r"NewConnectionError|ConnectionError|Retrying", stderr):
+            return InputError(
+                f"the wheel of {missing[1]} for {device} cannot be fetched: there is no network",
+                "connect, or name a folder that holds the wheels with --wheels (an older bundle's, say)",
+            )
+        return InputError(
+            f"there is no wheel of {missing[1]} for {device} {place}",
+            "an artifact ships with what it was validated with: install another version here, validate the "
+            "artifact again and package it then; or name a folder that holds the wheel with --wheels",
+        )
+    lines = [line for line in stderr.splitlines() if line.strip()] or ["it said nothing"]
+    return InputError(
+        f"pip could not fetch the wheels for {device}: {lines[-1].removeprefix('ERROR: ')}",
+        "look at the network and pip's settings, or name a folder that holds the wheels with --wheels",
+    )

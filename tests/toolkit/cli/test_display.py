@@ -1,0 +1,139 @@
+"""What a terminal shows is what the report holds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from udacimed_edge.cli.display import (
+    basis_text,
+    changes_text,
+    clauses_text,
+    figures_text,
+    processors_table,
+    progress,
+    result_table,
+)
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import ConversionError
+from udacimed_edge.runtime.contract import Contract, Predictor
+from udacimed_edge.validation.judging import evaluate
+from udacimed_edge.validation.judging.audit import Work
+from udacimed_edge.validation.judging.evaluate import Examination, SourceScores, examine
+from udacimed_edge.validation.policy.policy import PolicySettings
+from udacimed_edge.validation.report import DataRecord, ProcessorRecord, Report, RungRecord
+from udacimed_edge.workflow.plan import Result, Stage
+
+LABELS = np.array([0, 1] * 20, dtype=np.uint8)
+SOURCE = np.where(LABELS == 1, 0.9, 0.1)
+ARTIFACT = np.where(np.arange(40) == 3, 0.4567, SOURCE)
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """A rehearsal's report on an artifact that misses one of 20."""
+    path = tmp_path / "model.ort"
+    path.write_bytes(b"artifact")
+    predictor = Predictor(
+        Contract("ort", "fp32", 0.5, "a rule", "source", "4" * 64, None, "0"),
+        lambda images: ARTIFACT[images[:, 0, 0]],
+        None,
+        "made up 1.0",
+    )
+    monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
+    monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"fp32": 10})
+    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"fp32": 10}))
+    images = np.zeros((40, 64, 64), np.uint8)
+    images[:, 0, 0] = np.arange(40)
+    split = Split("test", "synthetic", images, LABELS)
+    data = DataRecord(
+        origin="synthetic",
+        name="x",
+        file_digest="5" * 64,
+        split="test",
+        digest=split.digest,
+        pneumonia=20,
+        normal=20,
+    )
+    return examine(
+        path, Examination(split, data, SourceScores("source", "4" * 64, SOURCE, ""), PolicySettings())
+    )
+
+
+def shown(*results: Result) -> str:
+    """The table as it is printed."""
+    stream = io.StringIO()
+    Console(file=stream, width=116).print(result_table(results))
+    return stream.getvalue()
+
+
+def test_the_table_shows_the_report_s_figures(report: Report) -> None:
+    """A row has target, precision, verdict and figures; a rehearsal says so above it."""
+    text = shown(Result("ort-fp32", report=report, seconds=2.04))
+    row = next(line for line in text.splitlines() if "ort" in line).split()
+    assert row == ["ort", "fp32", "FAIL", "0.0", "0.9500", "19/20", "1.0000", "1.0000", "1/40", "2.0", "s"]
+    assert "REHEARSAL" in text.splitlines()[0]
+
+
+def test_the_table_shows_how_int8_was_made(report: Report) -> None:
+    """An INT8 row names its rung and how much of the work is in int8."""
+    artifact = report.artifact.model_copy(update={"precision": "int8", "macs": {"int8": 980, "fp32": 20}})
+    rungs = (RungRecord(number=1, name="", passed=False), RungRecord(number=2, name="", passed=True))
+    made = report.model_copy(update={"artifact": artifact, "rungs": rungs})
+    row = next(x for x in shown(Result("ort-int8", report=made)).splitlines() if "ort" in x).split()
+    assert row[:6] == ["ort", "int8", "FAIL", "2", "98%", "0.0"]
+
+
+def test_the_table_shows_what_has_no_report() -> None:
+    """An item that could not be made is a row too."""
+    row = next(x for x in shown(Result("ort-int8", error=ConversionError("no"))).splitlines() if "ort" in x)
+    assert row.split() == ["ort", "int8", "ERROR", "0.0", "s"]
+
+
+def test_the_texts_tell_the_whole_verdict(report: Report) -> None:
+    """Basis, figures, clauses and changed decisions are those of the report."""
+    assert "threshold: 0.5000, a rule" in basis_text(report)
+    assert "sensitivity >= 0.98; specificity >= source - 0.03" in basis_text(report)
+    assert "sensitivity 0.9500 (19/20), 95 % interval 0.7639 to 0.9911 (Wilson)" in figures_text(report)
+    assert "does not reach 0.98" in figures_text(report)
+    assert "BROKEN sensitivity: 0.9500, 1 missed" in clauses_text(report)
+    assert changes_text(report) == "  image 3 (pneumonia): pneumonia -> normal, probability 0.9000 -> 0.4567"
+
+
+def test_the_matrix_shows_every_row(report: Report) -> None:
+    """Each row has its verdict, what changed and how it was computed, or the reason and what to type."""
+    rows = (
+        ProcessorRecord(
+            name="ort-haswell", processor="x", way="an emulator", verdict="PASS", changed=2,
+            max_difference=0.0123, seconds=61.26,
+        ),
+        ProcessorRecord(
+            name="ort-cortex-a72", processor="x", way="y", verdict="SKIP", reason="[x]: apt-get install it"
+        ),
+        ProcessorRecord(name="ort-native", processor="x", way="native", verdict="FAIL", comparison_only=True),
+    )  # fmt: skip
+    table = processors_table([report, report.model_copy(update={"processors": rows})])
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(table)
+    haswell, cortex, native = stream.getvalue().splitlines()[-4:-1]
+    assert haswell.split() == ["ort-haswell", "PASS", "2/40", "0.012", "61.3", "s", "an", "emulator"]
+    assert cortex.split() == ["ort-cortex-a72", "SKIP", "[x]:", "apt-get", "install", "it"]
+    assert native.split(maxsplit=2)[2].strip() == "faster setting, for comparison only: native"
+
+
+def test_no_matrix_is_no_table(report: Report) -> None:
+    """Where no row was asked for nothing is shown."""
+    assert processors_table([report]) is None
+
+
+def test_progress_is_one_line_a_stage_in_a_pipe() -> None:
+    """Without a terminal each stage and each verdict is a plain line."""
+    stream = io.StringIO()
+    with progress(Console(file=stream, width=80)) as notify:
+        notify(Stage("ort-int8", "convert"))
+        notify(Result("ort-int8", error=ConversionError("no"), seconds=1))
+    assert stream.getvalue().split("\n")[:2] == ["ort-int8: convert", "ort-int8: ERROR (1.0 s)"]

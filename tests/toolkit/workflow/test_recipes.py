@@ -1,0 +1,150 @@
+"""The INT8 ladder: it stops at the first rung that holds, and the validation split alone says which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.converters.base import Rung
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import UnsupportedError
+from udacimed_edge.runtime.contract import Contract, Predictor
+from udacimed_edge.validation.judging.inputs import Examination, SourceScores
+from udacimed_edge.validation.policy.policy import PolicySettings
+from udacimed_edge.validation.report import DataRecord
+from udacimed_edge.workflow import recipes as ladder
+from udacimed_edge.workflow.recipes import climb, shortcomings
+
+RUNGS = (Rung(1, "plain"), Rung(2, "other ranges"), Rung(3, "some in float", float_layers=3))
+CONTRACT = Contract("ort", "int8", 0.5, "a test", "source", "4" * 64, None, "0")
+
+LABELS = np.repeat(np.array([1, 0], np.uint8), [100, 100])
+SCORES = np.concatenate([np.linspace(0.6, 0.99, 100), np.linspace(0.01, 0.4, 100)])
+
+
+class Workshop:
+    """A converter and a judge that only keep a diary; the named rung is the first that holds."""
+
+    def __init__(self, holds: int, executed: bool = True) -> None:
+        self.holds, self.executed, self.diary = holds, executed, list[str]()
+
+    def make(self, rung: Rung) -> None:
+        """Convert."""
+        self.diary.append(f"make {rung.number}")
+
+    def judge(self) -> tuple[Contract | None, str]:
+        """Judge what was made last."""
+        number = int(self.diary[-1].removeprefix("make "))
+        self.diary.append(f"judge {number}")
+        contract = replace(CONTRACT, float_layers=("stem",) if number == 3 else ())
+        return contract if self.executed else None, "" if number >= self.holds else f"too low: {number}"
+
+
+@pytest.mark.parametrize(
+    ("holds", "tried"),
+    [(1, [True]), (2, [False, True]), (3, [False, False, True]), (4, [False, False, False])],
+)
+def test_it_climbs_until_a_rung_holds(holds: int, tried: list[bool]) -> None:
+    """Each rung is made and judged in turn, none after the first that holds, none twice."""
+    workshop = Workshop(holds)
+    records = climb(RUNGS, workshop.make, workshop.judge)
+    assert [record.passed for record in records] == tried
+    assert workshop.diary == [f"{what} {n + 1}" for n in range(len(tried)) for what in ("make", "judge")]
+
+
+def test_a_record_says_what_was_tried_and_why_it_broke() -> None:
+    """Number, method, reason and the layers left in float stand in each rung's record."""
+    workshop = Workshop(holds=3)
+    first, _, last = climb(RUNGS, workshop.make, workshop.judge)
+    assert (first.number, first.name, first.reason, first.float_layers) == (1, "plain", "too low: 1", ())
+    assert (last.number, last.name, last.reason, last.float_layers) == (3, "some in float", "", ("stem",))
+
+
+def test_what_cannot_be_executed_ends_the_climb() -> None:
+    """No rung mends an artifact that this machine cannot execute, so no further one is made."""
+    workshop = Workshop(holds=4, executed=False)
+    (record,) = climb(RUNGS, workshop.make, workshop.judge)
+    assert not record.passed
+
+
+@pytest.mark.parametrize("row", [row for row in FORMATS.values() if "int8" in row.precisions], ids=str)
+def test_every_ladder_is_numbered_from_one(row: object) -> None:
+    """`--max-rung N` is the first N rungs of every format that has INT8."""
+    rungs = row.rungs  # type: ignore[attr-defined]
+    assert [rung.number for rung in rungs] == list(range(1, len(rungs) + 1))
+    assert rungs
+
+
+Answer = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def trial(scores: NDArray[np.float64]) -> Examination:
+    """200 validation images, and those answers of the source model."""
+    images = np.zeros((len(LABELS), 64, 64), np.uint8)
+    images[:, 0, 0] = np.arange(len(LABELS))
+    split = Split("validation", "custom", images, LABELS)
+    data = DataRecord(
+        origin="custom", name="x", file_digest="5" * 64, split="validation", digest=split.digest,
+        pneumonia=100, normal=100,
+    )  # fmt: skip
+    return Examination(split, data, SourceScores("source", "4" * 64, scores, "a test"), PolicySettings())
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, source: NDArray[np.float64], answers: NDArray[np.float64]) -> str:
+    """What falls short in an artifact of those answers."""
+    predictor = Predictor(CONTRACT, lambda images: answers[images[:, 0, 0].astype(int)], None, "made up")
+    monkeypatch.setattr(ladder, "open_predictor", lambda path, threads: predictor)
+    contract, reason = shortcomings(Path("model.ort"), trial(source))
+    assert contract == CONTRACT
+    return reason
+
+
+def missing(scores: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Those scores, but the first images with pneumonia are missed."""
+    changed = scores.copy()
+    changed[:count] = 0.45
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("source", "answers", "reason"),
+    [
+        (SCORES, SCORES, ""),
+        (SCORES, missing(SCORES, 2), ""),
+        (SCORES, missing(SCORES, 3), "sensitivity: 0.9700, 3 missed"),
+        # a source model that misses more than the policy allows, on this split alone, is the measure itself
+        (missing(SCORES, 3), missing(SCORES, 3), ""),
+        (missing(SCORES, 3), missing(SCORES, 4), "sensitivity: 0.9600, 4 missed"),
+        (SCORES, np.where(LABELS == 0, 0.45, SCORES), ""),
+        (SCORES, np.where(np.arange(200) > 195, 0.9, SCORES), "specificity drop"),
+        (SCORES, np.where(np.arange(200) == 7, np.nan, SCORES), "1 images with a non-finite output"),
+    ],
+)
+def test_a_candidate_is_held_to_the_policy(
+    source: NDArray[np.float64],
+    answers: NDArray[np.float64],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The policy's clauses judge a candidate; of sensitivity no more is asked than the source has."""
+    found = judged(monkeypatch, source, answers)
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_a_candidate_that_cannot_be_executed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can execute it there is no contract, and the reason names why."""
+
+    def refuse(path: Path, threads: int) -> Predictor:
+        raise UnsupportedError("an operation is not executed here")
+
+    monkeypatch.setattr(ladder, "open_predictor", refuse)
+    contract, reason = shortcomings(Path("model.mlpackage"), trial(SCORES))
+    assert contract is None
+    assert "an operation is not executed here" in reason

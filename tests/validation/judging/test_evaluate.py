@@ -1,0 +1,222 @@
+"""The judgement: from predictions to a verdict that cannot pass by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from udacimed_edge.core.data import Split
+from udacimed_edge.core.errors import ExtraMissingError, GateRefusedError, InputError, UnsupportedError
+from udacimed_edge.runtime import coreml
+from udacimed_edge.runtime.contract import Contract, Predictor
+from udacimed_edge.validation.judging import evaluate
+from udacimed_edge.validation.judging.audit import Work
+from udacimed_edge.validation.judging.evaluate import (
+    Examination,
+    SourceScores,
+    check_source,
+    examine,
+    open_predictor,
+)
+from udacimed_edge.validation.policy.policy import PolicySettings
+from udacimed_edge.validation.report import DataRecord, Report
+
+POSITIVES, NEGATIVES = 390, 234
+LABELS = np.repeat(np.array([1, 0], np.uint8), [POSITIVES, NEGATIVES])
+SCORES = np.concatenate([np.linspace(0.6, 0.99, POSITIVES), np.linspace(0.01, 0.55, NEGATIVES)])
+CONTRACT = Contract("ort", "int8", 0.5, "a test", "source", "4" * 64, "6" * 64, "0")
+INDEX = np.arange(POSITIVES + NEGATIVES, dtype=np.uint16)
+
+Answer = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def images() -> NDArray[np.uint8]:
+    """Images that carry their own index in their first two pixels."""
+    pixels = np.zeros((len(INDEX), 64, 64), np.uint8)
+    pixels[:, 0, 0], pixels[:, 0, 1] = INDEX % 256, INDEX // 256
+    return pixels
+
+
+@pytest.fixture
+def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+    """Judge a made-up artifact whose answers are the source's, changed by a function of them."""
+
+    def run(answer: Answer, dtypes: dict[str, int] | None = None, **contract: Any) -> Report:
+        def predict(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+            rows = batch[:, 0, 0].astype(int) + 256 * batch[:, 0, 1].astype(int)
+            return answer(SCORES.copy())[rows]
+
+        path = tmp_path / "model.ort"
+        path.write_bytes(b"artifact")
+        predictor = Predictor(replace(CONTRACT, **contract), predict, None, "made up")
+        monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
+        monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: dtypes or {"int8": 1000})
+        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
+        split = Split("test", "custom", images(), LABELS)
+        data = DataRecord(
+            origin="custom", name="x", file_digest="5" * 64, split="test", digest=split.digest,
+            pneumonia=POSITIVES, normal=NEGATIVES,
+        )  # fmt: skip
+        scores = SourceScores("source", "4" * 64, SCORES, "a test")
+        return examine(path, Examination(split, data, scores, PolicySettings()))
+
+    return run
+
+
+def _miss(count: int) -> Answer:
+    def answer(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores[:count] = 0.4
+        return scores
+
+    return answer
+
+
+def _alarm(count: int) -> Answer:
+    def answer(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores[POSITIVES : POSITIVES + count] = 0.56
+        return scores
+
+    return answer
+
+
+def _nan(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    scores[17] = np.nan
+    return scores
+
+
+def test_the_source_s_own_answers_pass(judge: Callable[..., Report]) -> None:
+    """An artifact that answers exactly as its source passes every clause."""
+    report = judge(lambda scores: scores)
+    assert (report.verdict, report.reason) == ("PASS", "")
+    assert all(clause.passed for clause in report.policy.clauses)
+    assert report.comparison is not None
+    assert report.comparison.changed == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "dtypes", "reason"),
+    [
+        (_miss(8), None, "sensitivity: 0.9795, 8 missed"),
+        (_alarm(10), None, "specificity drop"),
+        (lambda scores: np.ones_like(scores), None, "specificity drop"),
+        (lambda scores: 1 - scores, None, "AUC drop"),
+        (_nan, None, "finite outputs: 1 images"),
+        (lambda scores: scores, {"int8": 90, "fp32": 10}, "precision"),
+    ],
+)
+def test_a_broken_clause_is_a_fail_with_its_reason(
+    answer: Answer, dtypes: dict[str, int] | None, reason: str, judge: Callable[..., Report]
+) -> None:
+    """An artifact that breaks a clause fails, and the reason names it with what was measured."""
+    report = judge(answer, dtypes)
+    assert report.verdict == "FAIL"
+    assert reason in report.reason
+
+
+def test_the_report_says_how_long_an_image_took(judge: Callable[..., Report]) -> None:
+    """Latency is measured over the whole split, one image at a time."""
+    latency = judge(lambda scores: scores).latency
+    assert latency is not None
+    assert 0 < latency.median_ms <= latency.p95_ms
+
+
+def test_seven_missed_is_the_most(judge: Callable[..., Report]) -> None:
+    """Of 390 with pneumonia, 7 missed still pass, although the interval's lower bound does not reach 0.98."""
+    report = judge(_miss(7))
+    assert report.verdict == "PASS"
+    assert report.sensitivity_bound_clears is False
+    assert report.comparison is not None
+    assert [c.index for c in report.comparison.changed] == list(range(7))
+
+
+def test_answers_that_depend_on_the_batch_fail(judge: Callable[..., Report]) -> None:
+    """An artifact whose answer changes from run to run fails."""
+    noise = np.random.default_rng(0)
+    report = judge(lambda scores: np.clip(scores + noise.normal(0, 0.01, scores.shape), 0, 1))
+    assert report.verdict == "FAIL"
+    assert "invariance" in report.reason
+
+
+def test_non_finite_answers_are_in_the_report(judge: Callable[..., Report]) -> None:
+    """A NaN is stored as nothing, without figures that would hide it."""
+    report = judge(_nan)
+    assert report.predictions.artifact[17] is None
+    assert report.metrics is None
+    assert report.predictions.digest is None
+
+
+def test_another_source_is_refused(judge: Callable[..., Report]) -> None:
+    """An artifact made from another model is not judged against this one."""
+    with pytest.raises(InputError, match="was made from the model source"):
+        judge(lambda scores: scores, source_digest="7" * 64)
+
+
+def test_what_cannot_be_executed_is_a_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An artifact that cannot run here is SKIP with its reason: no figure, no clause, never PASS."""
+
+    def unsupported(path: Path, threads: int) -> Predictor:
+        raise UnsupportedError("the operator 'einsum' is not in the allow-list")
+
+    split = Split("test", "custom", images(), LABELS)
+    data = DataRecord(
+        origin="custom",
+        name="x",
+        file_digest="5" * 64,
+        split="test",
+        digest=split.digest,
+        pneumonia=390,
+        normal=234,
+    )
+    path = tmp_path / "model.mlpackage"
+    path.write_bytes(b"artifact")
+    monkeypatch.setattr(evaluate, "open_predictor", unsupported)
+    monkeypatch.setattr(coreml, "read_contract", lambda path: CONTRACT)
+    scores = SourceScores("source", "4" * 64, SCORES, "a test")
+    report = examine(path, Examination(split, data, scores, PolicySettings()))
+    assert report.verdict == "SKIP"
+    assert "einsum" in report.reason
+    assert report.metrics is None
+    assert report.policy.clauses == ()
+    assert report.executor == "not executed"
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "message"),
+    [
+        (SCORES, 0.7, "sensitivity"),
+        (SCORES, 0.02, "specificity"),
+        (np.where(INDEX == 3, np.nan, SCORES), 0.5, "finite outputs"),
+    ],
+)
+def test_a_poor_source_is_refused(scores: NDArray[np.float64], threshold: float, message: str) -> None:
+    """A source model that misses too many, alarms too often or answers NaN is not worth converting."""
+    split = Split("test", "custom", images(), LABELS)
+    with pytest.raises(GateRefusedError, match=message):
+        check_source(SourceScores("source", "4" * 64, scores, "a test"), split, threshold, PolicySettings())
+
+
+def test_a_missing_runtime_names_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a format's runtime, judging it names the command that installs it."""
+    monkeypatch.setattr("udacimed_edge.core.extras.is_installed", lambda module: False)
+    with pytest.raises(ExtraMissingError) as caught:
+        open_predictor(tmp_path / "model.tflite")
+    assert "udacimed-edge[litert]" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["model.ort", "model.tflite", "model.xml", "model.mlpackage"])
+def test_rubbish_is_refused(name: str, tmp_path: Path) -> None:
+    """A file that only bears an artifact's name is an error with that name."""
+    path = tmp_path / name
+    if name.endswith("mlpackage"):
+        path.mkdir()
+    else:
+        path.write_bytes(b"rubbish " * 100)
+        path.with_suffix(".bin").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match=name):
+        open_predictor(path)

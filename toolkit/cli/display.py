@@ -1,0 +1,269 @@
+"""Tables and progress lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from udacimed_edge.targets.devices.profile import DeviceProfile
+    from udacimed_edge.validation.metrics.records import Proportion
+    from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
+    from udacimed_edge.workflow.plan import Result, Stage
+
+__all__ = [
+    "basis_text",
+    "changes_text",
+    "clauses_text",
+    "devices_table",
+    "figures_text",
+    "processors_table",
+    "profile_text",
+    "progress",
+    "result_table",
+    "stdout",
+    "verdict_text",
+]
+
+_TABLE_WIDTH = 116
+
+
+def stdout() -> Console:
+    """Where results go; a file or pipe gets lines long enough for the table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_TABLE_WIDTH)
+
+
+def result_table(results: Sequence[Result]) -> Table:
+    """One row per artifact."""
+    rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
+    table = Table(
+        title="REHEARSAL on synthetic images: no evidence" if rehearsal else None,
+        box=SIMPLE,
+        collapse_padding=True,
+    )
+    for words in ("target", "precision", "verdict"):
+        table.add_column(words)
+    for figures in (
+        "rung",
+        "in int8",
+        "MiB",
+        "sensitivity",
+        "found",
+        "specificity",
+        "AUC",
+        "changed",
+        "time",
+    ):
+        table.add_column(figures, justify="right")
+    for result in results:
+        table.add_row(*_cells(result))
+    return table
+
+
+def _cells(result: Result) -> list[str]:
+    report, seconds = result.report, f"{result.seconds:.1f} s"
+    if report is None:
+        target, _, precision = result.item.rpartition("-")
+        name = [target, precision] if target else [result.item, ""]
+        return [*name, "[red]ERROR[/red]", *[""] * 8, seconds]
+    figures = [""] * 5
+    if report.metrics and report.comparison:
+        found = report.metrics.sensitivity
+        figures = [
+            f"{found.value:.4f}",
+            f"{found.successes}/{found.total}",
+            f"{report.metrics.specificity.value:.4f}",
+            f"{report.metrics.auc:.4f}",
+            f"{len(report.comparison.changed)}/{len(report.predictions.labels)}",
+        ]
+    verdict = _coloured(report.verdict)
+    size = f"{report.artifact.size_bytes / 2**20:.1f}"
+    name = [report.artifact.target, report.artifact.precision]
+    return [*name, verdict, *_int8_cells(report), size, *figures, seconds]
+
+
+def _int8_cells(report: Report) -> tuple[str, str]:
+    """The rung that an INT8 artifact stands on, and how much of its work is in int8."""
+    total = sum(report.artifact.macs.values())
+    if report.artifact.precision != "int8" or not total:
+        return "", ""
+    rung = f"{report.rungs[-1].number}" if report.rungs else ""
+    return rung, f"{report.artifact.macs.get('int8', 0) / total:.0%}"
+
+
+def _coloured(verdict: Verdict) -> str:
+    colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[verdict]
+    return f"[{colour}]{verdict}[/{colour}]"
+
+
+def processors_table(reports: Sequence[Report]) -> Table | None:
+    """The processor matrix of all artifacts, each row beside the judged run; None where it is empty."""
+    table = Table(title="As other processors compute it", box=SIMPLE, collapse_padding=True)
+    for words in ("processor", "verdict"):
+        table.add_column(words, no_wrap=True)
+    for figures in ("changed", "moved by", "time"):
+        table.add_column(figures, justify="right", no_wrap=True)
+    table.add_column("how, or why not", overflow="fold")
+    for report in reports:
+        for row in report.processors:
+            table.add_row(*_processor_cells(row, len(report.predictions.labels)))
+    return table if table.row_count else None
+
+
+def _processor_cells(row: ProcessorRecord, images: int) -> list[str]:
+    comparison = "faster setting, for comparison only: " if row.comparison_only else ""
+    return [
+        row.name,
+        _coloured(row.verdict),
+        "" if row.changed is None else f"{row.changed}/{images}",
+        "" if row.max_difference is None else f"{row.max_difference:.2g}",
+        "" if row.seconds is None else f"{row.seconds:.1f} s",
+        escape(comparison + (row.reason or row.way)),
+    ]
+
+
+def devices_table(profiles: Iterable[DeviceProfile]) -> Table:
+    """One row per device."""
+    table = Table(box=SIMPLE, collapse_padding=True)
+    for name in ("device", "what it is", "system", "takes, best first"):
+        table.add_column(name)
+    for profile in profiles:
+        table.add_row(
+            profile.name, profile.title, f"{profile.operating_system} {profile.architecture}", _takes(profile)
+        )
+    return table
+
+
+def _takes(profile: DeviceProfile) -> str:
+    return ", ".join(f"{choice.target} {choice.precision}" for choice in profile.formats)
+
+
+def profile_text(profile: DeviceProfile) -> str:
+    """Everything about one device."""
+    budget, sets = profile.budget, profile.instruction_sets
+    lines = [
+        f"{profile.name}: {profile.title}",
+        profile.description,
+        f"system: {profile.operating_system} {profile.architecture}; {profile.minimum}",
+        f"instruction sets: {', '.join(sets.has) or 'not stated'}; without {', '.join(sets.lacks) or 'none'}",
+        f"takes, best first: {_takes(profile)}",
+        f"budget: {budget.size_mib:g} MiB, {budget.ram_mib:g} MiB of memory, "
+        f"{budget.latency_ms:g} ms an image, {budget.images_per_second:g} images/s",
+        *profile.notes,
+        f"next: udacimed-edge convert --target {profile.name}",
+    ]
+    return "\n".join(lines)
+
+
+def verdict_text(report: Report) -> str:
+    """Everything about one verdict: what it rests on, figures, clauses, changed decisions."""
+    parts = [f"{report.title}, executed by {report.executor}"]
+    parts += [show(report) for show in (basis_text, figures_text, clauses_text, changes_text)]
+    return "\n".join(parts)
+
+
+def basis_text(report: Report) -> str:
+    """What a verdict rests on, one line each: data, threshold, policy."""
+    bounds, data = report.policy.settings, report.data
+    return "\n".join(
+        (
+            f"data: {data.origin}, {data.name}, {data.split} split of {data.pneumonia} pneumonia and "
+            f"{data.normal} normal, digest {data.digest[:12]}",
+            f"threshold: {report.threshold:.4f}, {report.threshold_origin}",
+            f"policy: sensitivity >= {bounds.min_sensitivity:g}; specificity >= source - "
+            f"{bounds.max_specificity_drop:g}; AUC >= source - {bounds.max_auc_drop:g}; agreement >= "
+            f"{bounds.min_agreement:g}; finite outputs; same answer in any batch; precision as claimed",
+        )
+    )
+
+
+def figures_text(report: Report) -> str:
+    """Every figure with its 95 % intervals."""
+    metrics, comparison = report.metrics, report.comparison
+    if metrics is None or comparison is None:
+        return "  no figures: " + report.reason
+    lines = [
+        _proportion_line(name, getattr(metrics, name))
+        for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+    ]
+    clears = "reaches" if report.sensitivity_bound_clears else "does not reach"
+    required = report.policy.settings.min_sensitivity
+    return "\n".join(
+        (
+            *lines,
+            f"  AUC {metrics.auc:.4f} (source {report.source.metrics.auc:.4f})",
+            f"  the exact interval's lower end {clears} {required:g} sensitivity",
+            f"  probabilities differ from the source's by {comparison.max_probability_difference:.4f} "
+            f"at most, {comparison.mean_probability_difference:.5f} on average",
+            f"  exact McNemar test: p = {comparison.mcnemar_positives.p_value:.3g} on pneumonia, "
+            f"p = {comparison.mcnemar_negatives.p_value:.3g} on normal",
+        )
+    )
+
+
+def _proportion_line(name: str, found: Proportion) -> str:
+    if found.value is None or found.wilson is None or found.clopper_pearson is None:
+        return f"  {name}: no image to measure it on"
+    wilson, exact = found.wilson, found.clopper_pearson
+    return (
+        f"  {name} {found.value:.4f} ({found.successes}/{found.total}), 95 % interval {wilson.low:.4f} to "
+        f"{wilson.high:.4f} (Wilson), {exact.low:.4f} to {exact.high:.4f} (exact)"
+    )
+
+
+def clauses_text(report: Report) -> str:
+    """The policy, clause by clause, with what was measured."""
+    lines = [f"  {'held  ' if c.passed else 'BROKEN'} {c}" for c in report.policy.clauses]
+    return "\n".join(lines or [f"  not evaluated: {report.reason}"])
+
+
+def changes_text(report: Report) -> str:
+    """Every decision that differs from the source model's, by index and direction."""
+    if report.comparison is None or not report.comparison.changed:
+        return "  no decision differs from the source model's"
+    return "\n".join(
+        f"  image {c.index} ({c.label}): {c.source} -> {c.artifact}, "
+        f"probability {c.source_probability:.4f} -> {c.artifact_probability:.4f}"
+        for c in report.comparison.changed
+    )
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[Stage | Result], None]]:
+    """Show what is being done: one live line per item on a terminal, plain lines elsewhere."""
+    from udacimed_edge.workflow.plan import Result
+
+    now: dict[str, str] = {}
+
+    def lines() -> Table:
+        grid = Table.grid(padding=(0, 1))
+        for item, stage in now.items():
+            grid.add_row(Spinner("line"), item, stage)
+        return grid
+
+    with Live(console=console, transient=True, get_renderable=lines, refresh_per_second=8) as live:
+
+        def notify(event: Stage | Result) -> None:
+            if isinstance(event, Result):
+                now.pop(event.item, None)
+                verdict = event.report.verdict if event.report else "ERROR"
+                live.console.print(f"{event.item}: {verdict} ({event.seconds:.1f} s)", highlight=False)
+            elif console.is_terminal:
+                now[event.item] = event.name
+                if event.item != "source":
+                    now.pop("source", None)
+            else:
+                console.print(f"{event.item}: {event.name}", highlight=False)
+
+        yield notify

@@ -1,0 +1,198 @@
+"""Options that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from udacimed_edge.source.load import SourceOptions
+    from udacimed_edge.validation.policy.policy import PolicySettings
+
+__all__ = [
+    "Named",
+    "Numbers",
+    "built_in_option",
+    "chosen_model",
+    "data_option",
+    "devices",
+    "isa_option",
+    "model_options",
+    "policy_options",
+    "policy_settings",
+    "precisions",
+    "source_options",
+    "targets",
+]
+
+
+class Named(click.ParamType[str]):
+    """One of the names a function returns; a wrong one is refused with the nearest, never corrected."""
+
+    def __init__(self, name: str, names: Callable[[], list[str]]) -> None:
+        self.name = name
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as it is.
+
+        Raises:
+            click.BadParameter: There is no such name.
+        """
+        known = self.names()
+        if value not in known:
+            near = get_close_matches(str(value), known, 1)
+            question = f"did you mean '{near[0]}'? " if near else ""
+            self.fail(f"there is no {self.name} '{value}'; {question}known: {', '.join(known)}", param, ctx)
+        return str(value)
+
+
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Read them.
+
+        Raises:
+            click.BadParameter: One of them is not a number.
+        """
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of numbers such as 0.5 or 0.485,0.456,0.406", param, ctx)
+
+
+def targets() -> list[str]:
+    """What `--target` takes: formats, "all", and devices."""
+    from udacimed_edge.converters import FORMATS
+
+    return [*FORMATS, "all", *devices()]
+
+
+def devices() -> list[str]:
+    """The devices that are known."""
+    from udacimed_edge.targets.devices.profile import load_profiles
+
+    return list(load_profiles())
+
+
+def precisions() -> list[str]:
+    """What `--precision` takes."""
+    from udacimed_edge.core.artifact import PRECISIONS
+
+    return list(PRECISIONS)
+
+
+def built_in_models() -> list[str]:
+    """What `--model` takes."""
+    from udacimed_edge.source.load import BUILT_IN
+
+    return list(BUILT_IN)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a model's file cannot say."""
+    for decorate in (
+        click.option("--threshold", type=float, help="Decision threshold on the probability of pneumonia."),
+        click.option(
+            "--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."
+        ),
+        click.option(
+            "--std", type=Numbers(), help="Standard deviation it expects, of pixels divided by 255."
+        ),
+        click.option(
+            "--mean", type=Numbers(), help="Mean it expects, of pixels divided by 255, for example 0.5."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The bounds of the policy."""
+    bound = click.FloatRange(0, 1)
+    for decorate in (
+        click.option(
+            "--min-agreement",
+            type=bound,
+            default=0.98,
+            show_default=True,
+            help="Decisions equal to the source's.",
+        ),
+        click.option(
+            "--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."
+        ),
+        click.option(
+            "--max-specificity-drop",
+            type=bound,
+            default=0.03,
+            show_default=True,
+            help="Specificity lost against the source.",
+        ),
+        click.option(
+            "--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+built_in_option = click.option(
+    "--model",
+    "built_in",
+    type=Named("model", built_in_models),
+    help="A built-in model: reference (the default) or student (small and fast).",
+)
+
+isa_option = click.option(
+    "--isa",
+    type=click.Choice(["auto", "none", "here", "all"]),
+    default="auto",
+    show_default=True,
+    help="Judge as other processors compute: none; here: those that need no emulator; all: emulated ones "
+    "too, minutes each; auto: here for int8.",
+)
+
+data_option = click.option(
+    "--data",
+    metavar="DATA",
+    help="A MedMNIST .npz file, 'medmnist' (the official download) or 'synthetic' (a rehearsal).",
+)
+
+
+def policy_settings(options: dict[str, Any]) -> PolicySettings:
+    """The bounds that were given, or their defaults."""
+    from udacimed_edge.validation.policy.policy import PolicySettings
+
+    return PolicySettings(**{name: options[name] for name in PolicySettings.model_fields})
+
+
+def chosen_model(path: Path | None, built_in: str | None) -> Path | None:
+    """The model's file; None for the reference model.
+
+    Raises:
+        click.UsageError: Both a file and a built-in model are named.
+    """
+    from udacimed_edge.source.load import BUILT_IN
+
+    if built_in is None:
+        return path
+    if path is not None:
+        raise click.UsageError(f"name either a file ({path}) or --model {built_in}")
+    return BUILT_IN[built_in]
+
+
+def source_options(options: dict[str, Any]) -> SourceOptions:
+    """What was said about the model."""
+    from udacimed_edge.source.load import SourceOptions
+
+    labels = tuple(options["labels"].split(",")) if options["labels"] else None
+    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])

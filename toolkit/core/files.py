@@ -1,0 +1,212 @@
+"""Digests, and writing whole or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from udacimed_edge.core.errors import InputError, OutputError
+from udacimed_edge.runtime import digest
+from udacimed_edge.runtime.digest import files_of
+
+__all__ = [
+    "files_of",
+    "hash_file",
+    "output_errors",
+    "path_digest",
+    "read_text",
+    "replace_directory",
+    "sha256_file",
+    "size_bytes",
+    "staging",
+    "write_atomic",
+]
+
+_STAGING = ".staging-"
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> bytes:
+    """Digest of a file's bytes.
+
+    Raises:
+        InputError: The file is missing or cannot be read.
+    """
+    with _read_errors(path):
+        return digest.hash_file(path, algorithm)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits.
+
+    Raises:
+        InputError: The file is missing or cannot be read.
+    """
+    return hash_file(path).hex()
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's text.
+
+    Raises:
+        InputError: The file is missing, cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+
+
+def path_digest(path: Path) -> str:
+    """One SHA-256 for an artifact of one file or many (`runtime.digest.path_digest`).
+
+    Raises:
+        InputError: The path is missing, cannot be read, or is an empty folder.
+    """
+    if not files_of(path):
+        raise InputError(f"{path} is an empty folder")
+    with _read_errors(path):
+        return digest.path_digest(path)
+
+
+def size_bytes(path: Path) -> int:
+    """Size of an artifact in bytes, all its files together."""
+    return sum(f.stat().st_size for f in files_of(path))
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn a failure to write below `path` into an error that says what to do.
+
+    Raises:
+        OutputError: The body raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = {
+            errno.ENOSPC: "the disk is full: free some space, or name another folder with --out",
+            errno.EACCES: "you may not write there: name another folder with --out",
+            errno.EROFS: "that disk is read-only: name another folder with --out",
+            errno.ENOTDIR: "a file stands where a folder is needed: name another folder with --out",
+            errno.EEXIST: "a file stands where a folder is needed: name another folder with --out",
+        }.get(error.errno or 0, "name another folder with --out")
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also under kill -9 and on a full disk.
+
+    Raises:
+        OutputError: The file cannot be written, or something stands there that is no file, such as a folder
+            or /dev/null; what was there before is untouched.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: something that is no file stands there", "name another")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_STAGING}{os.getpid()}-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def staging(parent: Path) -> Iterator[Path]:
+    """A fresh folder inside `parent`, gone afterwards unless it was moved into place.
+
+    The name carries the process number: what a killed process left is removed by the next one.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    with output_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{_STAGING}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_directory(staged: Path, final: Path) -> None:
+    """Put the finished folder `staged` at `final`, replacing what is there in one step.
+
+    Raises:
+        OutputError: It cannot be put there; `final` is as it was.
+    """
+    with output_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not final.exists():
+            staged.rename(final)
+        elif not final.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in the way", str(final))
+        elif _exchange(staged, final):
+            shutil.rmtree(staged, ignore_errors=True)
+        else:  # no atomic exchange on this system: the old folder is moved aside first
+            with tempfile.TemporaryDirectory(dir=final.parent, prefix=_STAGING) as aside:
+                old = final.rename(Path(aside) / "old")
+                try:
+                    staged.rename(final)
+                except BaseException:
+                    old.rename(final)
+                    raise
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two folders in one system call; False where the system has none.
+
+    Linux: renameat2(2) with RENAME_EXCHANGE; macOS: renamex_np(2) with RENAME_SWAP.
+    """
+    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    first, second = os.fsencode(a), os.fsencode(b)
+    if libc is not None and sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        return bool(libc.renamex_np(first, second, 2) == 0)
+    if libc is not None and hasattr(libc, "renameat2"):
+        at_fdcwd = -100
+        return bool(libc.renameat2(at_fdcwd, first, at_fdcwd, second, 2) == 0)
+    return False
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for left in parent.glob(f"{_STAGING}*-*"):
+        pid = left.name[len(_STAGING) :].split("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it exists and belongs to somebody else
+        return True
+    return True

@@ -1,0 +1,107 @@
+"""The model card: the JSON file beside a model that says what its weights cannot."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import read_text
+from udacimed_edge.runtime.contract import LABELS
+
+__all__ = ["ModelCard", "card_path", "parse_card", "read_card"]
+
+
+def _both_labels(labels: tuple[str, str]) -> tuple[str, str]:
+    if sorted(labels) != sorted(LABELS):
+        raise ValueError(f"expected {LABELS[0]} and {LABELS[1]} in the order of the outputs")
+    return labels
+
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ModelCard(BaseModel):
+    """What a weights file cannot say about itself.
+
+    Attributes:
+        schema_version: The version of this form.
+        name: The model's name, as reports print it.
+        architecture: The network, for example "resnet18".
+        mean: Per input channel, subtracted from pixel / 255 (torchvision's `Normalize` after `ToTensor`).
+        std: Per input channel, divides what the subtraction leaves; above 0.
+        labels: The classes in the order of the model's own outputs.
+        threshold: "pneumonia" is decided where its probability is at least this; 0 < t < 1.
+        threshold_origin: Where the threshold comes from, in words.
+        weights_sha256: SHA-256 of the weights file this card belongs to, 64 lower-case hex digits.
+        training: How it was trained: the data's digest, split sizes, epochs, what was tried.
+        test: Figures on the test split.
+        limits: What the model must not be used for, one sentence each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1]
+    name: str = Field(min_length=1)
+    architecture: str = Field(min_length=1)
+    mean: tuple[_Number, ...] = Field(min_length=1)
+    std: tuple[_Positive, ...] = Field(min_length=1)
+    labels: Annotated[tuple[str, str], AfterValidator(_both_labels)]
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    threshold_origin: str | None = None
+    weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    training: dict[str, Any] = {}
+    test: dict[str, Any] = {}
+    limits: list[str] = []
+
+
+def card_path(model: Path) -> Path:
+    """Where a model's card lies: `reference.safetensors` has `reference.json`."""
+    return model.with_suffix(".json")
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read a model card.
+
+    Raises:
+        InputError: The file is missing, is not JSON, or a field is missing, unknown or out of range.
+    """
+    return parse_card(read_text(path), str(path))
+
+
+def parse_card(text: str, origin: str) -> ModelCard:
+    """A model card from its JSON text.
+
+    Args:
+        text: The card.
+        origin: Where the text comes from; it begins the error's message.
+
+    Raises:
+        InputError: Not JSON, a number that is not finite, or a field missing, unknown or out of range.
+    """
+    try:
+        json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail["loc"], detail["msg"]) for detail in error.errors())
+        raise InputError(f"{origin} is not a valid model card: {problems}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{origin} is not a valid model card: {error}") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    """One line, for example "std[0]: Input should be greater than 0"."""
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return f"{field}: {message}" if field else message

@@ -1,0 +1,349 @@
+"""The way of the data as plain functions: convert and judge, or judge again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.converters.base import Quantization, run
+from udacimed_edge.core import machine
+from udacimed_edge.core.artifact import REPORT_NAME, locate, report_of
+from udacimed_edge.core.data import DataSet, Split
+from udacimed_edge.core.errors import EdgeError, InputError, UnsupportedError
+from udacimed_edge.core.files import output_errors, path_digest, replace_directory, staging
+from udacimed_edge.core.jobs import Job, Notify, run_jobs
+from udacimed_edge.runtime.contract import SIDE
+from udacimed_edge.validation.judging.evaluate import (
+    Examination,
+    SourceScores,
+    data_record,
+    examine,
+    open_predictor,
+)
+from udacimed_edge.validation.judging.external import examine_predictions, read_predictions
+from udacimed_edge.validation.judging.inputs import IsaChoice
+from udacimed_edge.validation.policy.policy import PolicySettings
+from udacimed_edge.validation.report import (
+    Report,
+    RungRecord,
+    calibration_cost,
+    read_report,
+    seal,
+    write_report,
+)
+from udacimed_edge.workflow.plan import Item, Plan, Result, Stage
+from udacimed_edge.workflow.prepare import Calibration, Needs, Shared, computed_scores, share
+from udacimed_edge.workflow.recipes import climb, shortcomings
+from udacimed_edge.workflow.report import CARD_NAME, write_card
+
+if TYPE_CHECKING:
+    from udacimed_edge.source.load import SourceModel
+
+__all__ = [
+    "convert_all",
+    "validate_all",
+    "validate_predictions",
+]
+
+FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
+"""Where below the output folder an artifact goes, by its verdict."""
+
+
+@dataclass(frozen=True)
+class _FormatWork:
+    """What the process of one format is given."""
+
+    items: tuple[Item, ...]
+    shared: Shared
+    staging: Path
+    plan: Plan
+    threads: int
+
+    @property
+    def target(self) -> str:
+        """The format."""
+        return self.items[0].target
+
+
+def convert_all(
+    source: SourceModel, data: DataSet, plan: Plan, notify: Callable[[Stage | Result], None]
+) -> list[Result]:
+    """Convert a model to every item of a plan and judge each artifact from its bytes.
+
+    An artifact that passes is put at OUT/<item>/ with its report the moment it has passed; one that
+    fails at OUT/rejected/<item>/; one that could not be executed here at OUT/unproven/<item>/. What
+    stood at OUT/<item>/ before is replaced only by one that passes.
+
+    Args:
+        source: The model.
+        data: Training images calibrate, validation images set a missing threshold and choose the rung of
+            INT8, test images judge.
+        plan: What to make, where, and by which policy.
+        notify: Told of each stage and of each result.
+
+    Raises:
+        InputError: A split of the data is unusable.
+        GateRefusedError: The source model itself does not satisfy the policy.
+        OutputError: The output folder cannot be written.
+    """
+    with staging(plan.out) as folder:
+        quantized = [FORMATS[item.target] for item in plan.items if item.precision == "int8"]
+        needs = Needs(bool(quantized), any(row.calibrated for row in quantized), plan.calibrate)
+        shared = share(
+            source, data, plan.settings, folder, needs, lambda stage: notify(Stage("source", stage))
+        )
+        groups = [
+            tuple(item for item in plan.items if item.target == target)
+            for target in dict.fromkeys(item.target for item in plan.items)
+        ]
+        threads = max(1, machine.cores() // len(groups))
+        work = [_FormatWork(items, shared, folder, plan, threads) for items in groups]
+        results = _run(work, plan.out / "logs", notify)
+    order = [str(item) for item in plan.items]
+    return sorted(results, key=lambda result: order.index(result.item))
+
+
+def _run(work: Sequence[_FormatWork], logs: Path, notify: Callable[[Stage | Result], None]) -> list[Result]:
+    """One process per format; an item whose process died before its result gets the error as its result."""
+    with output_errors(logs):
+        logs.mkdir(exist_ok=True)
+    results: dict[str, Result] = {}
+
+    def notice(job: Job[None], content: Stage | Result) -> None:
+        if isinstance(content, Result):
+            results[content.item] = content
+        notify(content)
+
+    jobs = {
+        part.target: Job(part.target, _convert_format, part, logs / f"{part.target}.log", part.threads)
+        for part in work
+    }
+    for job in jobs.values():
+        job.log.unlink(missing_ok=True)
+    outcomes = run_jobs(jobs.values(), machine.cores(), notice)
+    for part in work:
+        job, outcome = jobs[part.target], outcomes[part.target]
+        for item in map(str, part.items):
+            if isinstance(outcome, EdgeError) and item not in results:
+                notice(job, Result(item, error=outcome))
+        if not any(results[item].error for item in map(str, part.items)):
+            job.log.unlink(missing_ok=True)
+    if not any(logs.iterdir()):
+        logs.rmdir()
+    return list(results.values())
+
+
+def _convert_format(work: _FormatWork, notify: Notify) -> None:
+    """In the process of one format: each precision converted, judged and put in its place."""
+    for item in work.items:
+        started = time.monotonic()
+        try:
+            report, artifact = _convert_item(item, work, notify)
+            result = Result(str(item), report=report, artifact=artifact)
+        except EdgeError as error:
+            traceback.print_exc()  # into the log; the person sees the message alone
+            log = work.plan.out / "logs" / f"{work.target}.log"
+            error.hint = error.hint or f"what the libraries printed is in {log}"
+            result = Result(str(item), error=error)
+        notify(replace(result, seconds=time.monotonic() - started))
+
+
+def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report, Path]:
+    row, shared = FORMATS[item.target], work.shared
+    folder = work.staging / str(item)
+    artifact = folder / f"model{row.suffix}"
+    calibration = shared.calibration if item.precision == "int8" and row.calibrated else None
+    real = None
+    if calibration is not None and shared.comparison is not None:
+        real = _make(artifact, item, work, shared.comparison, notify)
+    report = _make(artifact, item, work, calibration, notify)
+    if real is not None:
+        report = seal(report.model_copy(update={"calibration_cost": calibration_cost(real, report)}))
+    write_report(report, folder / REPORT_NAME)
+    write_card(report, folder / CARD_NAME)
+    final = work.plan.out / FOLDERS[report.verdict] / str(item)
+    replace_directory(folder, final)
+    return report, final / artifact.name
+
+
+def _make(
+    artifact: Path, item: Item, work: _FormatWork, calibration: Calibration | None, notify: Notify
+) -> Report:
+    """Convert, INT8 by the lowest rung that holds on the validation split, and judge what stands.
+
+    Args:
+        artifact: What to write; its folder is emptied.
+        item: Which artifact.
+        work: What all items of the format share.
+        calibration: What calibrates it; None where nothing is calibrated.
+        notify: Told of each stage.
+    """
+    row, shared = FORMATS[item.target], work.shared
+    record = calibration.record if calibration else None
+    contract = replace(
+        shared.contract,
+        target=item.target,
+        precision=item.precision,
+        calibration_digest=record.digest if record else None,
+        output=row.output,
+    )
+
+    def make(quantization: Quantization | None, stage: str, out: Path = artifact) -> None:
+        notify(Stage(str(item), stage))
+        shutil.rmtree(out.parent, ignore_errors=True)
+        out.parent.mkdir()
+        run(row, shared.program, contract, quantization, out)
+
+    tried: tuple[RungRecord, ...] = ()
+    unsafe = None
+    if (trial := shared.trial) is not None and item.precision == "int8":
+        images = calibration.images if calibration else np.empty((0, SIDE, SIDE), np.uint8)
+        tried = climb(
+            row.rungs[: work.plan.max_rung],
+            lambda rung: make(Quantization(rung, images, trial.split), f"convert, rung {rung.number}"),
+            lambda: shortcomings(artifact, replace(trial, threads=work.threads)),
+        )
+        if row.can_saturate and work.plan.isa != "none":
+            rung = replace(row.rungs[tried[-1].number - 1], saturating=True)
+            unsafe = artifact.parent.with_name(f"{item}-unsafe") / artifact.name
+            make(Quantization(rung, images, trial.split), "convert, for comparison", unsafe)
+    else:
+        make(None, "convert")
+    examination = replace(
+        shared.examination,
+        threads=work.threads,
+        calibration=record,
+        rungs=tried,
+        isa=work.plan.isa,
+        unsafe=unsafe,
+    )
+    return examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
+
+
+def validate_all(
+    artifacts: Sequence[Path],
+    data: DataSet,
+    settings: PolicySettings,
+    load_model: Callable[[str], SourceModel],
+    notify: Callable[[Stage | Result], None],
+    isa: IsaChoice = "none",
+) -> list[Result]:
+    """Judge artifacts again, from their bytes.
+
+    Args:
+        artifacts: Files or the folders `convert` wrote.
+        data: Its test split judges.
+        settings: The policy's bounds.
+        load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
+            only where no earlier report holds its scores.
+        notify: Told of each stage and of each result.
+        isa: Which rows of the processor matrix are computed.
+    """
+    test = data.read("test")
+    results = []
+    for path in artifacts:
+        started, name = time.monotonic(), str(path)
+        try:
+            artifact = locate(path)
+            notify(Stage(name, "source"))
+            examination = replace(_examination(artifact, data, test, settings, load_model), isa=isa)
+            report = examine(artifact, examination, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
+            result = Result(name, report=report, artifact=artifact)
+        except EdgeError as error:
+            result = Result(name, error=error)
+        results.append(replace(result, seconds=time.monotonic() - started))
+        notify(results[-1])
+    return results
+
+
+def validate_predictions(
+    path: Path,
+    predictions: Path,
+    data: DataSet,
+    settings: PolicySettings,
+    load_model: Callable[[str], SourceModel],
+) -> Result:
+    """Judge answers that an artifact gave on another device, by the same policy.
+
+    Args:
+        path: The artifact, or the folder `convert` wrote.
+        predictions: The file of answers; its form is described in examples/PREDICTIONS.md.
+        data: Its test split judges.
+        settings: The policy's bounds.
+        load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
+            only where no earlier report holds its scores.
+
+    Raises:
+        InputError: The artifact or the file cannot be used, or the file speaks of another artifact.
+    """
+    started, test, artifact = time.monotonic(), data.read("test"), locate(path)
+    examination = _examination(artifact, data, test, settings, load_model)
+    report = examine_predictions(artifact, read_predictions(predictions, len(test.labels)), examination)
+    return Result(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
+
+
+def _examination(
+    artifact: Path,
+    data: DataSet,
+    test: Split,
+    settings: PolicySettings,
+    load_model: Callable[[str], SourceModel],
+) -> Examination:
+    earlier = _earlier_report(artifact)
+    scores = _earlier_scores(earlier, test)
+    if scores is None:
+        scores = computed_scores(load_model(_source_digest(artifact, earlier)), test)
+    examination = Examination(test, data_record(data, test), scores, settings)
+    if earlier is None:
+        return examination
+    return replace(
+        examination,
+        calibration=earlier.calibration,
+        calibration_cost=earlier.calibration_cost if earlier.data.digest == test.digest else None,
+        rungs=earlier.rungs,
+    )
+
+
+def _earlier_report(artifact: Path) -> Report | None:
+    """The report beside an artifact, if there is one.
+
+    Raises:
+        InputError: It is damaged, or the artifact's bytes are not the ones it speaks of.
+    """
+    path = report_of(artifact)
+    if not path.exists():
+        return None
+    report = read_report(path)
+    if report.artifact.digest != path_digest(artifact):
+        raise InputError(
+            f"{artifact} was changed after its report {path.name} was written",
+            "convert the model again; or, to judge the changed file, move the report away",
+        )
+    return report
+
+
+def _earlier_scores(earlier: Report | None, test: Split) -> SourceScores | None:
+    """The source model's answers for the split, where the earlier report holds them."""
+    if earlier is None or earlier.data.digest != test.digest:
+        return None
+    origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"
+    probabilities = np.array(earlier.predictions.source, dtype=np.float64)
+    return SourceScores(earlier.source.name, earlier.source.digest, probabilities, origin)
+
+
+def _source_digest(artifact: Path, earlier: Report | None) -> str:
+    """SHA-256 of the model an artifact was made from; empty where it cannot be asked on this machine."""
+    if earlier is not None:
+        return earlier.source.digest
+    try:
+        return open_predictor(artifact, threads=1).contract.source_digest
+    except UnsupportedError:
+        return ""

@@ -1,0 +1,92 @@
+"""What is installed, and what each format can do on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from udacimed_edge.converters import FORMATS
+from udacimed_edge.core.data import ENVIRONMENT_VARIABLE
+from udacimed_edge.core.extras import is_installed
+from udacimed_edge.validation.judging.emulation import ARM_ROOT_VARIABLE, arm_root
+from udacimed_edge.validation.judging.processors import ROWS
+
+__all__ = ["FormatHealth", "arm_root_found", "data_found", "dicom_found", "examine_formats", "examine_rows"]
+
+
+@dataclass(frozen=True)
+class FormatHealth:
+    """What one format can do here.
+
+    Attributes:
+        name: The format.
+        convert: Whether a model can be converted to it.
+        execute: How an artifact of it is run, or why it cannot be.
+        missing: Modules that are not installed.
+        remedy: The pip command that installs them; empty where nothing is missing.
+    """
+
+    name: str
+    convert: bool
+    execute: str
+    missing: tuple[str, ...]
+    remedy: str
+
+
+def examine_formats() -> list[FormatHealth]:
+    """Look at every format, importing none of their libraries."""
+    return [
+        FormatHealth(
+            name=row.name,
+            convert=all(is_installed(module) for module in row.to_convert),
+            execute=_execution(row.name, row.to_execute),
+            missing=tuple(row.missing()),
+            remedy=f"pip install 'udacimed-edge[{row.extra}]'" if row.missing() else "",
+        )
+        for row in FORMATS.values()
+    ]
+
+
+def _execution(name: str, modules: tuple[str, ...]) -> str:
+    if not all(is_installed(module) for module in modules):
+        return "no"
+    if name == "coreml" and sys.platform != "darwin":
+        return "yes, by the MIL executor (Core ML itself runs on macOS only)"
+    if name == "triton":
+        return "yes, by ONNX Runtime (a Triton server is not a part of this toolkit)"
+    return "yes"
+
+
+def examine_rows() -> dict[str, str]:
+    """Each row of the processor matrix, by name: whether it can be computed here, or what would help."""
+    return {
+        row.name: f"no, {row.processor}: {why}" if (why := row.missing()) else f"yes, {row.processor}"
+        for row in ROWS
+    }
+
+
+def arm_root_found() -> str:
+    """Where the emulated ARM processor finds its Python and libraries; a path that does not exist says so."""
+    root = arm_root()
+    absent = "" if root.is_dir() else f" (not there; {ARM_ROOT_VARIABLE} names another)"
+    return f"{root}{absent}"
+
+
+def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where data would come from without `--data`, by way; a path that does not exist says so."""
+    named = environment.get(ENVIRONMENT_VARIABLE)
+    cached = Path.home() / ".medmnist" / "pneumoniamnist_64.npz"
+    absent = "" if named and Path(named).is_file() else " (no such file)"
+    return {
+        ENVIRONMENT_VARIABLE: f"{named}{absent}" if named else "not set",
+        "medmnist": str(cached) if cached.is_file() else "not downloaded yet",
+        "synthetic": "built in, for rehearsals",
+    }
+
+
+def dicom_found() -> str:
+    """Whether DICOM files can be read here, or the pip command that helps."""
+    return "yes" if is_installed("pydicom") else "no: pip install 'udacimed-edge[dicom]'"

@@ -1,0 +1,236 @@
+"""Judges answers that were computed elsewhere: on a phone, a Mac, a device farm.
+
+`examples/PREDICTIONS.md` describes the file: the digest of the artifact, the name of the device and, for
+each image of the test split, two logits or the probability of pneumonia; in two or more runs, if the
+policy's clause on invariance is to hold.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import path_digest, read_text
+from udacimed_edge.runtime.contract import Contract, ContractError, probability_of_pneumonia
+from udacimed_edge.validation.judging.evaluate import (
+    Examination,
+    Execution,
+    judge,
+    open_predictor,
+    require_same_source,
+)
+from udacimed_edge.validation.report import Report
+
+__all__ = ["Predictions", "examine_predictions", "read_predictions"]
+
+_FORMAT = "examples/PREDICTIONS.md describes the format"
+
+_LOGITS = ("logit_normal", "logit_pneumonia")
+_PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers computed elsewhere.
+
+    Attributes:
+        file: The file's name, for the report.
+        artifact: SHA-256 of the artifact that answered, as the file states it.
+        device: Where it was executed, as the file states it.
+        runs: One or more; each float64 of shape (n,), in the split's order, 0..1.
+    """
+
+    file: str
+    artifact: str
+    device: str
+    runs: list[NDArray[np.float64]]
+
+
+def read_predictions(path: Path, images: int) -> Predictions:
+    """Read a `.csv` or `.npz` file of predictions for a whole split.
+
+    Args:
+        path: The file.
+        images: How many images the split has.
+
+    Raises:
+        InputError: Missing or damaged; without artifact or device; an index or a run is missing, repeated
+            or extra; a number is not finite, or a probability outside 0..1.
+    """
+    readers = {".csv": _read_csv, ".npz": _read_npz}
+    if path.suffix not in readers:
+        raise InputError(f"{path} is no predictions file: it must end in .csv or .npz", _FORMAT)
+    stated, index, runs, values = readers[path.suffix](path)
+    for key in ("artifact", "device"):
+        if not stated.get(key, "").strip():
+            raise InputError(f"{path} does not state the {key}", _FORMAT)
+    probabilities = _probabilities(path, index, values)
+    return Predictions(
+        file=path.name,
+        artifact=stated["artifact"].strip().lower(),
+        device=" ".join(stated["device"].split()),
+        runs=[
+            _ordered(path, run, index[runs == run], probabilities[runs == run], images)
+            for run in np.unique(runs)
+        ],
+    )
+
+
+def examine_predictions(artifact: Path, predictions: Predictions, examination: Examination) -> Report:
+    """Judge what an artifact answered elsewhere, by the gate that judges what it answers here.
+
+    Args:
+        artifact: Its bytes: contract, digest and weights come from them.
+        predictions: What it answered.
+        examination: What it is judged on.
+
+    Raises:
+        InputError: The predictions are another artifact's, or the artifact is damaged, no artifact of ours,
+            or made from another model than the examination's.
+        ExtraMissingError: The libraries that read the format are not installed.
+    """
+    digest = path_digest(artifact)
+    if predictions.artifact != digest:
+        raise InputError(
+            f"{predictions.file} holds predictions of the artifact {predictions.artifact[:12]}; "
+            f"{artifact} is {digest[:12]}",
+            "name the artifact that was executed, or execute this one",
+        )
+    contract = _contract(artifact)
+    require_same_source(artifact, contract, examination.source)
+    executor = f"executed on {predictions.device}, as stated in {predictions.file}"
+    return judge(artifact, digest, Execution(contract, executor, predictions.runs), examination)
+
+
+def _contract(artifact: Path) -> Contract:
+    """What an artifact says of itself; a Core ML package says it also where nothing can execute it."""
+    if artifact.suffix != ".mlpackage":
+        return open_predictor(artifact).contract
+    from udacimed_edge.runtime.coreml import read_contract
+
+    try:
+        return read_contract(artifact)
+    except ContractError as error:
+        raise InputError(str(error), "convert the model again") from error
+
+
+_Columns = tuple[Mapping[str, str], NDArray[Any], NDArray[Any], NDArray[Any]]
+"""What the file states; then, a row each: index, run, and one or two numbers."""
+
+
+def _read_csv(path: Path) -> _Columns:
+    """Lines `# key: value`, then a header, then a row per image and run."""
+    lines = read_text(path).removeprefix("\ufeff").splitlines()
+    stated = {}
+    while lines and lines[0].startswith("#"):
+        key, _, value = lines.pop(0)[1:].partition(":")
+        stated[key.strip().lower()] = value.strip()
+    rows = csv.DictReader(lines, skipinitialspace=True)
+    wanted = _wanted(path, rows.fieldnames or ())
+    index, runs, values = [], [], []
+    first = 2 + len(stated)
+    for number, row in enumerate(rows, first):
+        try:
+            index.append(int(row["index"]))
+            runs.append(int(row.get("run") or 1))
+            values.append([float(row[name]) for name in wanted])
+        except (TypeError, ValueError) as error:
+            what = f"{path}, line {number}: '{_line(row)}' is not a row of numbers"
+            raise InputError(what, _FORMAT) from error
+    return stated, np.array(index, np.int64), np.array(runs, np.int64), np.array(values, np.float64)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return ",".join("" if value is None else str(value) for value in row.values())
+
+
+def _wanted(path: Path, columns: Any) -> tuple[str, ...]:
+    """The columns that hold the answers."""
+    for wanted in (_LOGITS, (_PROBABILITY,)):
+        if {"index", *wanted} <= set(columns):
+            return wanted
+    raise InputError(
+        f"{path} has the columns {', '.join(columns) or 'none'}; needed: index and {' and '.join(_LOGITS)}, "
+        f"or index and {_PROBABILITY}",
+        _FORMAT,
+    )
+
+
+def _read_npz(path: Path) -> _Columns:
+    """Arrays `index`, perhaps `run`, `logits` or `probability` of n rows; texts `artifact` and `device`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {key: archive[key] for key in archive.files}
+    except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path} is not a readable .npz file ({reason})", _FORMAT) from error
+    values = found.get("logits", found.get(_PROBABILITY))
+    index = found.get("index")
+    if index is None or values is None:
+        raise InputError(f"{path} has no 'index', or neither 'logits' nor '{_PROBABILITY}'", _FORMAT)
+    runs = found.get("run", np.ones(index.shape, np.int64))
+    shape = (len(index), 2) if "logits" in found else (len(index),)
+    integers = index.dtype.kind in "iu" and runs.dtype.kind in "iu" and values.dtype.kind in "iuf"
+    if index.ndim != 1 or runs.shape != index.shape or values.shape != shape or not integers:
+        raise InputError(
+            f"{path}: index {index.dtype}{index.shape}, run {runs.dtype}{runs.shape} and answers "
+            f"{values.dtype}{values.shape} do not fit together",
+            _FORMAT,
+        )
+    stated = {key: str(found[key]) for key in ("artifact", "device") if key in found}
+    return stated, index, runs, values.astype(np.float64).reshape(len(index), -1)
+
+
+def _probabilities(path: Path, index: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability of pneumonia for each row: float64 of shape (rows,), 0..1."""
+    if not len(index):
+        raise InputError(f"{path} holds no prediction", _FORMAT)
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{path}: {(~finite).sum()} answers are not finite, the first for image {index[~finite][0]}",
+            "an artifact that answers so is not fit for use; if the file was damaged, write it again",
+        )
+    if values.shape[1] == 2:
+        return probability_of_pneumonia(values)
+    answers = values[:, 0]
+    outside = (answers < 0) | (answers > 1)
+    if outside.any():
+        raise InputError(
+            f"{path}: the probability for image {index[outside][0]} is {answers[outside][0]:g}, not 0..1",
+            "logits belong into the columns " + " and ".join(_LOGITS),
+        )
+    return answers
+
+
+def _ordered(
+    path: Path, run: int, index: NDArray[Any], answers: NDArray[np.float64], images: int
+) -> NDArray[np.float64]:
+    """One run's answers in the split's order, each image once."""
+    known, counts = np.unique(index, return_counts=True)
+    problems = {
+        "repeated": known[counts > 1],
+        "not in the split": known[(known < 0) | (known >= images)],
+        "missing": np.setdiff1d(np.arange(images), known),
+    }
+    for problem, which in problems.items():
+        if len(which):
+            raise InputError(
+                f"{path}, run {run}: {_some(which)} {problem}; expected each of 0 to {images - 1} once, "
+                f"found {len(index)} rows",
+                "predict the whole test split, in any order",
+            )
+    ordered: NDArray[np.float64] = answers[np.argsort(index)]
+    return ordered
+
+
+def _some(which: NDArray[Any]) -> str:
+    shown = ", ".join(str(i) for i in which[:3]) + (", ..." if len(which) > 3 else "")
+    return f"index {shown} is" if len(which) == 1 else f"{len(which)} indices ({shown}) are"

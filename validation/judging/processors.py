@@ -1,0 +1,295 @@
+"""The processor matrix: one artifact, judged as other processors compute it.
+
+A row whose answers break the policy is FAIL, and so is the artifact. A row that no emulator computed is
+SKIP, with the reason: a missing emulator, one that died and one that hung tell nothing about the artifact.
+A row without an emulator that dies or hangs is FAIL: there it is the artifact's own runtime that did not
+answer, on this very machine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+import udacimed_edge
+from udacimed_edge.core import machine
+from udacimed_edge.validation.judging.emulation import PATIENCE_S, Command, Emulator, run_all
+from udacimed_edge.validation.judging.inputs import Examination, Execution, IsaChoice
+from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, invariance, prediction_digest
+from udacimed_edge.validation.metrics.records import Metrics
+from udacimed_edge.validation.policy.clauses import ClauseResult, Evidence
+from udacimed_edge.validation.policy.policy import processor_policy
+from udacimed_edge.validation.report import ProcessorRecord, Verdict
+
+__all__ = ["ROWS", "Row", "matrix", "processor_rows", "rows_of"]
+
+TELL_EVERY_S = 5.0
+
+_IMAGES, _PACKAGE = "images.npy", "package"
+
+_JUDGED = ""
+"""In place of a module: the answers that the artifact itself was judged by."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One processor and how its answers are computed.
+
+    Attributes:
+        name: Its format first.
+        target: The format.
+        processor: What it stands for, in words.
+        module: What runs in its process: `python -m MODULE ARTIFACT IMAGES.npy ANSWERS.npy`.
+        needs: The instruction set without which this machine cannot stand for it.
+        environment: Variables that make the runtime compute so.
+        emulator: What computes, where it is not this machine's own processor.
+    """
+
+    name: str
+    target: str
+    processor: str
+    module: str = "udacimed_edge.runtime.answers"
+    needs: str = ""
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    emulator: Emulator | None = None
+
+    def way(self) -> str:
+        """How it is computed, in words."""
+        if self.emulator is not None:
+            return str(self.emulator)
+        if self.module == _JUDGED:
+            return "the judged run"
+        if self.module.startswith("udacimed_edge.validation"):
+            return self.module
+        return " ".join(f"{name}={value}" for name, value in self.environment.items()) or "native"
+
+    def missing(self) -> str:
+        """Why it cannot be computed here, with the command that helps; empty where it can."""
+        if self.needs and self.needs not in machine.instruction_sets():
+            return f"this processor has no {self.needs}"
+        return self.emulator.missing() if self.emulator else ""
+
+
+_HASWELL = Emulator("qemu-x86_64-static", "Haswell")
+_CORTEX_A72 = Emulator("qemu-aarch64-static", "cortex-a72", foreign=True)
+_LAPTOP = "x86-64 without VNNI (Haswell, 2013)"
+_RASPBERRY = "ARM Cortex-A72 (Raspberry Pi 4)"
+
+ROWS = (
+    Row("openvino-native", "openvino", "this machine"),
+    Row(
+        "openvino-avx512",
+        "openvino",
+        "x86-64 with AVX-512, without VNNI",
+        needs="avx512f",
+        environment={"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    ),
+    Row(
+        "openvino-avx2",
+        "openvino",
+        "x86-64 with AVX2, without VNNI",
+        needs="avx2",
+        environment={"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    ),
+    Row("ort-native", "ort", "this machine"),
+    Row("ort-haswell", "ort", _LAPTOP, emulator=_HASWELL),
+    Row("ort-cortex-a72", "ort", _RASPBERRY, emulator=_CORTEX_A72),
+    Row("litert-native", "litert", "this machine"),
+    Row("litert-haswell", "litert", _LAPTOP, emulator=_HASWELL),
+    Row("litert-cortex-a72", "litert", _RASPBERRY, emulator=_CORTEX_A72),
+    # The judged run stands for itself: running it once more is what takes longest of all
+    Row("coreml-judged", "coreml", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED),
+    Row(
+        "coreml-half-sums",
+        "coreml",
+        "a device that adds in float16",
+        module="udacimed_edge.validation.coreml.fp16_accumulation",
+    ),
+)
+"""Every row, in the order in which they are shown.
+
+ONEDNN_MAX_CPU_ISA caps the instruction sets of OpenVINO's kernels
+(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html).
+"""
+
+
+def rows_of(target: str, precision: str, choice: IsaChoice) -> tuple[Row, ...]:
+    """The rows that a choice stands for, for an artifact of this format and precision."""
+    if choice == "none" or (choice == "auto" and precision != "int8"):
+        return ()
+    return tuple(row for row in ROWS if row.target == target and (choice == "all" or row.emulator is None))
+
+
+def matrix(
+    artifact: Path, execution: Execution, examination: Examination, notify: Callable[[str], None]
+) -> tuple[ProcessorRecord, ...]:
+    """The rows that an examination asks for, those of its unsafe variant after the artifact's own.
+
+    Returns:
+        Nothing where no row was asked for, or an answer of the judged run is not finite.
+    """
+    if not np.isfinite(execution.runs[0]).all():
+        return ()
+    records = processor_rows(artifact, execution, examination, notify)
+    if not records or examination.unsafe is None:
+        return records
+    unsafe = processor_rows(examination.unsafe, execution, examination, notify, comparison_only=True)
+    return (*records, *unsafe)
+
+
+def processor_rows(
+    artifact: Path,
+    execution: Execution,
+    examination: Examination,
+    notify: Callable[[str], None],
+    comparison_only: bool = False,
+) -> tuple[ProcessorRecord, ...]:
+    """Compute an artifact as every row does, each in its own process, and judge the answers.
+
+    Args:
+        artifact: What is computed.
+        execution: The judged run, finite, with which every row is compared.
+        examination: What the rows are judged on; as many are computed at once as it has threads.
+        notify: Told how far the running rows are, for example "ort-haswell 120/624".
+        comparison_only: True where the artifact is a variant of the one in `execution`, shown for what
+            its settings would cost: its records decide no verdict.
+    """
+    rows = rows_of(execution.contract.target, execution.contract.precision, examination.isa)
+    if comparison_only:
+        rows = tuple(row for row in rows if row.module != _JUDGED)  # the variant itself was not judged
+    if rows:
+        notify("processors")
+    with tempfile.TemporaryDirectory(prefix="udacimed-edge-") as folder:
+        outcomes = _compute(rows, artifact, examination, Path(folder), notify)
+    outcomes |= {row.name: _Outcome(execution.runs[0]) for row in rows if row.module == _JUDGED}
+    records = (_record(row, outcomes[row.name], execution, examination) for row in rows)
+    return tuple(record.model_copy(update={"comparison_only": comparison_only}) for record in records)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a row answered, float64 of shape (n,), or what went wrong; `seconds` where it was computed."""
+
+    answers: NDArray[np.float64] | None
+    problem: str = ""
+    seconds: float | None = None
+
+
+def _compute(
+    rows: tuple[Row, ...],
+    artifact: Path,
+    examination: Examination,
+    folder: Path,
+    notify: Callable[[str], None],
+) -> dict[str, _Outcome]:
+    """The outcome of every row but the judged one, by name; `folder` is empty."""
+    images = examination.split.images
+    np.save(folder / _IMAGES, images)
+    # An emulated Python finds the package under this name, and nothing else: the libraries beside it here
+    # are of another kind
+    (folder / _PACKAGE).mkdir()
+    (folder / _PACKAGE / "udacimed_edge").symlink_to(Path(udacimed_edge.__file__).absolute().parent)
+    outcomes = {row.name: _Outcome(None, row.missing()) for row in rows}
+    computed = [row for row in rows if row.module != _JUDGED and not outcomes[row.name].problem]
+    commands = [_command(row, artifact, folder, len(images)) for row in computed]
+    at_once = examination.threads or machine.cores()
+    endings = run_all(commands, folder, at_once, _teller(len(images), notify), PATIENCE_S)
+    for name, ending in endings.items():
+        answers, problem = (None, ending.problem) if ending.problem else _read(folder, name, len(images))
+        outcomes[name] = _Outcome(answers, problem, ending.seconds)
+    return outcomes
+
+
+def _command(row: Row, artifact: Path, folder: Path, images: int) -> Command:
+    """The process of one row."""
+    python: tuple[str, ...] = (sys.executable,)
+    environment = dict(os.environ)
+    if row.emulator is not None:
+        python, environment = row.emulator.python(), row.emulator.environment(folder / _PACKAGE)
+    files = (str(artifact.absolute()), str(folder / _IMAGES), str(folder / f"{row.name}.npy"))
+    return Command(row.name, (*python, "-m", row.module, *files), {**environment, **row.environment}, images)
+
+
+def _teller(total: int, notify: Callable[[str], None]) -> Callable[[str, int], None]:
+    """Turns single steps into a line every few seconds over all rows that have begun and not ended."""
+    done: dict[str, int] = {}
+    told = time.monotonic()
+
+    def tell(name: str, number: int) -> None:
+        nonlocal told
+        done[name] = number
+        if time.monotonic() - told >= TELL_EVERY_S:
+            told = time.monotonic()
+            notify(", ".join(f"{row} {n}/{total}" for row, n in done.items() if n < total))
+
+    return tell
+
+
+def _read(folder: Path, name: str, images: int) -> tuple[NDArray[np.float64] | None, str]:
+    """What a row's process wrote, or why that is no answer."""
+    try:
+        answers = np.load(folder / f"{name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        return None, f"it ended without answers: {error}"
+    if answers.dtype != np.float64 or answers.shape != (images,) or ((answers < 0) | (answers > 1)).any():
+        return None, f"it ended with something else than {images} probabilities"
+    return answers, ""
+
+
+def _record(row: Row, outcome: _Outcome, execution: Execution, examination: Examination) -> ProcessorRecord:
+    """The verdict on a row's answers, or on the want of them."""
+    verdict: Verdict = "SKIP" if row.emulator or row.missing() else "FAIL"
+    blank = ProcessorRecord(
+        name=row.name,
+        processor=row.processor,
+        way=row.way(),
+        verdict=verdict,
+        reason=outcome.problem,
+        seconds=outcome.seconds,
+    )
+    if outcome.answers is None:
+        return blank
+    threshold = execution.contract.threshold
+    metrics, failed = _judge(outcome.answers, threshold, examination)
+    judged = blank.model_copy(
+        update={"verdict": "FAIL" if failed else "PASS", "reason": "; ".join(map(str, failed))}
+    )
+    if metrics is None:
+        return judged
+    moved = invariance([execution.runs[0], outcome.answers], threshold)
+    figures = {
+        "sensitivity": metrics.sensitivity.value,
+        "specificity": metrics.specificity.value,
+        "auc": metrics.auc,
+        "changed": moved.flips,
+        "max_difference": moved.max_difference,
+        "prediction_digest": prediction_digest(outcome.answers),
+    }
+    return judged.model_copy(update=figures)
+
+
+def _judge(
+    answers: NDArray[np.float64], threshold: float, examination: Examination
+) -> tuple[Metrics | None, list[ClauseResult]]:
+    """Figures, None where an answer is not finite, and the clauses that do not hold."""
+    labels, source = examination.split.labels, examination.source.probabilities
+    finite = np.isfinite(answers)
+    metrics = compute_metrics(labels, answers, threshold) if finite.all() else None
+    clauses = processor_policy(examination.settings).judge(
+        Evidence(
+            artifact=metrics,
+            non_finite=int((~finite).sum()),
+            source=compute_metrics(labels, source, threshold),
+            comparison=compare(labels, source, answers, threshold) if metrics else None,
+        )
+    )
+    return metrics, [clause for clause in clauses if not clause.passed]

@@ -1,0 +1,157 @@
+"""The policy: what must hold before an artifact may leave.
+
+A policy is an object whose `check` raises, made of clauses that must all hold; one without clauses is
+refused, since it would accept anything (after sigstore-python, `verify/policy.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from udacimed_edge.core.errors import GateRefusedError
+from udacimed_edge.validation.metrics.records import Record
+from udacimed_edge.validation.policy.clauses import (
+    MIN_MAC_SHARE,
+    MIN_SHARE_BESIDE_FLOAT,
+    MIN_WEIGHT_SHARE,
+    Clause,
+    ClauseResult,
+    ComputeHeld,
+    Evidence,
+    FiniteOutputs,
+    Invariant,
+    LadderHeld,
+    MaxAucDrop,
+    MaxSpecificityDrop,
+    MinAgreement,
+    MinSensitivity,
+    MinSpecificity,
+    PrecisionHeld,
+    ProcessorsHold,
+)
+
+__all__ = [
+    "Policy",
+    "PolicySettings",
+    "artifact_policy",
+    "processor_policy",
+    "source_policy",
+]
+
+MIN_SOURCE_SPECIFICITY = 0.50
+"""A source model below this calls most healthy people ill; nothing made from it is worth shipping."""
+
+MAX_INVARIANCE = 1e-3
+"""Largest probability difference between batch sizes and runs: kernels may add in another order, no more."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Clauses that must all hold.
+
+    Raises:
+        ValueError: There is no clause.
+    """
+
+    clauses: tuple[Clause, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse to be empty, now and later: a list could still be emptied, a generator used up."""
+        object.__setattr__(self, "clauses", tuple(self.clauses))
+        if not self.clauses:
+            raise ValueError("a policy without clauses would accept anything")
+
+    def judge(self, evidence: Evidence) -> tuple[ClauseResult, ...]:
+        """The verdict of every clause, in order, also after one has failed."""
+        return tuple(clause.judge(evidence) for clause in self.clauses)
+
+    def check(self, evidence: Evidence) -> None:
+        """Let it pass in silence, or refuse it.
+
+        Raises:
+            GateRefusedError: A clause does not hold; the message names every one that does not.
+        """
+        failed = [str(result) for result in self.judge(evidence) if not result.passed]
+        if failed:
+            raise GateRefusedError("the policy refuses it:\n" + "\n".join(f"  {reason}" for reason in failed))
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PolicySettings(Record):
+    """The bounds that a user may set, each 0..1.
+
+    Attributes:
+        min_sensitivity: Of artifact and source model.
+        max_specificity_drop: From source model to artifact, an absolute difference.
+        max_auc_drop: From source model to artifact, an absolute difference.
+        min_agreement: Share of decisions that are the source model's.
+    """
+
+    min_sensitivity: _Share = 0.98
+    max_specificity_drop: _Share = 0.03
+    max_auc_drop: _Share = 0.01
+    min_agreement: _Share = 0.98
+
+    def digest(self) -> str:
+        """SHA-256 of the whole policy as canonical JSON: these bounds and those that nobody may set.
+
+        A package must match the policy that its artifact was judged by, also when a later version of the
+        toolkit has changed a fixed bound.
+        """
+        fixed = {
+            "max_invariance": MAX_INVARIANCE,
+            "min_source_specificity": MIN_SOURCE_SPECIFICITY,
+            "min_mac_share": dict(MIN_MAC_SHARE),
+            "min_share_beside_float": MIN_SHARE_BESIDE_FLOAT,
+            "min_weight_share": dict(MIN_WEIGHT_SHARE),
+        }
+        text = json.dumps(
+            {"fixed": fixed, "settings": self.model_dump()}, sort_keys=True, separators=(",", ":")
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def artifact_policy(
+    settings: PolicySettings, with_processors: bool = False, with_ladder: bool = False
+) -> Policy:
+    """What an artifact must satisfy before it is packaged.
+
+    Args:
+        settings: The bounds.
+        with_processors: As other processors too, which were asked for.
+        with_ladder: It was made by climbing the INT8 ladder, a rung of which must have held.
+    """
+    ladder = (LadderHeld(),) if with_ladder else ()
+    processors = (ProcessorsHold(),) if with_processors else ()
+    own = (Invariant(MAX_INVARIANCE), PrecisionHeld(), ComputeHeld())
+    return Policy((*processor_policy(settings).clauses, *own, *ladder, *processors))
+
+
+def processor_policy(settings: PolicySettings) -> Policy:
+    """What an artifact's answers must satisfy as any processor computes them."""
+    return Policy(
+        (
+            FiniteOutputs(),
+            MinSensitivity(settings.min_sensitivity),
+            MaxSpecificityDrop(settings.max_specificity_drop),
+            MaxAucDrop(settings.max_auc_drop),
+            MinAgreement(settings.min_agreement),
+        )
+    )
+
+
+def source_policy(settings: PolicySettings) -> Policy:
+    """What a source model must satisfy before anything is made from it.
+
+    Its evidence is `Evidence(artifact=metrics_of_the_source, non_finite=...)`.
+    """
+    return Policy(
+        (FiniteOutputs(), MinSensitivity(settings.min_sensitivity), MinSpecificity(MIN_SOURCE_SPECIFICITY))
+    )
