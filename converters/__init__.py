@@ -4,12 +4,12 @@ if __name__ != "udacimed_edge.converters":
     raise ImportError(f"import udacimed_edge.converters, not {__name__}")
 
 from udacimed_edge.converters import coreml, litert, openvino, ort_mobile, triton
-from udacimed_edge.converters.base import Format, Rung
+from udacimed_edge.converters.base import Format, QuantizationRecipe
 
 __all__ = ["FORMATS"]
 
 _MOST_FLOAT = 3
-"""Layers that a rung may leave in float: most of the reference model's do 5 to 7 % of its work each."""
+"""Layers that a recipe may leave in float: most of the reference model's do 5 to 7 % of its work each."""
 
 FORMATS: dict[str, Format] = {
     row.name: row
@@ -25,10 +25,12 @@ FORMATS: dict[str, Format] = {
             standard=("int8", "fp32"),
             convert=ort_mobile.convert,
             can_saturate=True,
-            rungs=(
-                Rung(1, "per channel, min-max ranges"),
-                Rung(2, "per channel, percentile ranges", ranges="percentile"),
-                Rung(3, "min-max ranges, the layers that hurt most in float", float_layers=_MOST_FLOAT),
+            recipes=(
+                QuantizationRecipe(1, "per channel, min-max ranges"),
+                QuantizationRecipe(2, "per channel, percentile ranges", ranges="percentile"),
+                QuantizationRecipe(
+                    3, "min-max ranges, the layers that hurt most in float", float_layers=_MOST_FLOAT
+                ),
             ),
         ),
         Format(
@@ -41,9 +43,9 @@ FORMATS: dict[str, Format] = {
             precisions=("fp16", "int8", "fp32"),
             standard=("fp16", "int8"),
             convert=coreml.convert,
-            rungs=(
-                Rung(1, "weights alone, per channel"),
-                Rung(2, "the weights that hurt most in float16", float_layers=_MOST_FLOAT),
+            recipes=(
+                QuantizationRecipe(1, "weights alone, per channel"),
+                QuantizationRecipe(2, "the weights that hurt most in float16", float_layers=_MOST_FLOAT),
             ),
             calibrated=False,
             output="a class label, and the probability of each",
@@ -58,11 +60,13 @@ FORMATS: dict[str, Format] = {
             precisions=("int8", "fp32"),
             standard=("int8", "fp32"),
             convert=litert.convert,
-            rungs=(
-                Rung(1, "per channel, min-max ranges"),
-                Rung(2, "per channel, ranges by moving average", ranges="moving average"),
-                Rung(3, "min-max ranges, the layers that hurt most in float", float_layers=_MOST_FLOAT),
-                Rung(4, "min-max ranges, 16-bit activations", activation_bits=16),
+            recipes=(
+                QuantizationRecipe(1, "per channel, min-max ranges"),
+                QuantizationRecipe(2, "per channel, ranges by moving average", ranges="moving average"),
+                QuantizationRecipe(
+                    3, "min-max ranges, the layers that hurt most in float", float_layers=_MOST_FLOAT
+                ),
+                QuantizationRecipe(4, "min-max ranges, 16-bit activations", activation_bits=16),
             ),
         ),
         Format(
@@ -76,10 +80,12 @@ FORMATS: dict[str, Format] = {
             standard=("int8", "fp32"),
             convert=openvino.convert,
             can_saturate=True,
-            rungs=(
-                Rung(1, "per channel, min-max ranges, full bias correction"),
-                Rung(2, "mean of minima and maxima, full bias correction", ranges="mean of extremes"),
-                Rung(
+            recipes=(
+                QuantizationRecipe(1, "per channel, min-max ranges, full bias correction"),
+                QuantizationRecipe(
+                    2, "mean of minima and maxima, full bias correction", ranges="mean of extremes"
+                ),
+                QuantizationRecipe(
                     3, "layers in float until sensitivity holds (accuracy control)", float_layers=_MOST_FLOAT
                 ),
             ),

@@ -18,14 +18,14 @@ from udacimed_edge.core.extras import is_installed, require_installed
 from udacimed_edge.core.files import output_errors
 from udacimed_edge.runtime.contract import Contract
 
-__all__ = ["Format", "Quantization", "Rung", "run"]
+__all__ = ["Format", "Quantization", "QuantizationRecipe", "run"]
 
 Ranges = Literal["min-max", "percentile", "moving average", "mean of extremes"]
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One way to make INT8; a format's rungs are tried in order until one holds.
+class QuantizationRecipe:
+    """One way to make INT8; a format's recipes are tried in order until one holds.
 
     Attributes:
         number: 1 for the lowest.
@@ -46,7 +46,7 @@ class Rung:
 
     def __str__(self) -> str:
         """What the contract says of it."""
-        return f"rung {self.number}: {self.name}"
+        return f"recipe {self.number}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Quantization:
     """What INT8 is made with.
 
     Attributes:
-        rung: The method.
+        recipe: The method.
         calibration: uint8 of shape (n, 64, 64), training images; empty for a format that needs none.
         validation: The validation split, for the methods that measure layers by decisions.
     """
 
-    rung: Rung
+    recipe: QuantizationRecipe
     calibration: NDArray[np.uint8]
     validation: Split
 
@@ -81,7 +81,7 @@ class Format:
         precisions: What it can be converted to, the default first.
         standard: What `--target all` makes.
         convert: (exported program, contract, how INT8 is made or None, file to write) -> None.
-        rungs: The ladder of its INT8, the first rung first; empty where it has no INT8.
+        recipes: The ways to make its INT8, the first to try first; empty where it has no INT8.
         calibrated: Whether its INT8 is calibrated on images; weights alone need none.
         can_saturate: Whether its usual INT8 saturates on a processor without VNNI; ours then keeps clear of
             that, and a report shows what it would have cost not to.
@@ -97,7 +97,7 @@ class Format:
     precisions: tuple[Precision, ...]
     standard: tuple[Precision, ...]
     convert: Convert
-    rungs: tuple[Rung, ...] = ()
+    recipes: tuple[QuantizationRecipe, ...] = ()
     calibrated: bool = True
     can_saturate: bool = False
     output: str = "two logits: normal, pneumonia"
@@ -130,7 +130,7 @@ def run(row: Format, program: Path, contract: Contract, quantization: Quantizati
     if (contract.precision == "int8") != (quantization is not None):
         raise ValueError(f"{contract.precision} with {quantization}: int8 alone is quantized")
     if quantization is not None:
-        contract = replace(contract, method=str(quantization.rung))
+        contract = replace(contract, method=str(quantization.recipe))
         if row.calibrated:
             require_usable(quantization.calibration)
     for module in row.to_convert:

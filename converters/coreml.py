@@ -35,9 +35,9 @@ def convert(program: Path, contract: Contract, quantization: Quantization | None
     with quiet():
         require("coremltools", "coreml")
         classifier = _classifier(program)
-        if quantization is not None and quantization.rung.float_layers:
+        if quantization is not None and quantization.recipe.float_layers:
             harm = _signal_to_noise(_ml_program(classifier, replace(contract, precision="fp16")))
-            kept = sorted(harm, key=harm.__getitem__)[: quantization.rung.float_layers]
+            kept = sorted(harm, key=harm.__getitem__)[: quantization.recipe.float_layers]
             contract = replace(contract, float_layers=tuple(kept))
         model = _ml_program(classifier, contract)
         _describe(model, contract)

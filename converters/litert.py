@@ -80,18 +80,18 @@ def _quantize(model: Path, quantization: Quantization) -> tuple[Path, tuple[str,
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
-    rung = quantization.rung
+    recipe = quantization.recipe
     updates = {"min-max": qsv_utils.min_max_update, "moving average": qsv_utils.moving_average_update}
     (signature, names), *_ = Interpreter(str(model)).get_signature_list().items()
     samples = [{names["inputs"][0]: x[None, None].astype(np.float32)} for x in quantization.calibration]
-    work = calibrator.Calibrator(str(model), qsv_update_func=updates[rung.ranges])
-    work.calibrate({signature: samples}, _recipe(rung.activation_bits))
+    work = calibrator.Calibrator(str(model), qsv_update_func=updates[recipe.ranges])
+    work.calibrate({signature: samples}, _recipe(recipe.activation_bits))
     keep: tuple[str, ...] = ()
-    if rung.float_layers:
+    if recipe.float_layers:
         measured = {signature: samples[:: max(1, len(samples) // _MEASURED)]}
         harm = {layer: _harm(model, layer, work.get_model_qsvs(), measured) for layer in _layers(model)}
-        keep = tuple(sorted(harm, key=harm.__getitem__, reverse=True)[: rung.float_layers])
-    quantizer = _quantizer(model, _recipe(rung.activation_bits, keep=keep))
+        keep = tuple(sorted(harm, key=harm.__getitem__, reverse=True)[: recipe.float_layers])
+    quantizer = _quantizer(model, _recipe(recipe.activation_bits, keep=keep))
     quantized = model.with_name("int8.tflite")
     result = quantizer.quantize(work.get_model_qsvs(), enable_progress_report=False)
     result.export_model(str(quantized), overwrite=True)

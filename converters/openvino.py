@@ -79,14 +79,14 @@ def _quantize(model: Any, quantization: Quantization, threshold: float) -> Any:
         "min-max": RangeEstimatorParametersSet.MINMAX,
         "mean of extremes": RangeEstimatorParametersSet.MEAN_MINMAX,
     }
-    rung, validation = quantization.rung, quantization.validation
+    recipe, validation = quantization.recipe, quantization.validation
     images = quantization.calibration[:, None, None].astype(np.float32)
     advanced = AdvancedQuantizationParameters(
-        overflow_fix=OverflowFix.DISABLE if rung.saturating else OverflowFix.ENABLE,
-        activations_range_estimator_params=ranges[rung.ranges],
+        overflow_fix=OverflowFix.DISABLE if recipe.saturating else OverflowFix.ENABLE,
+        activations_range_estimator_params=ranges[recipe.ranges],
     )
     settings = {"subset_size": len(images), "fast_bias_correction": False}
-    if not rung.float_layers:
+    if not recipe.float_layers:
         return nncf.quantize(model, nncf.Dataset(images), advanced_parameters=advanced, **settings)
     return nncf.quantize_with_accuracy_control(
         model,
@@ -96,7 +96,7 @@ def _quantize(model: Any, quantization: Quantization, threshold: float) -> Any:
         max_drop=0.0,
         advanced_quantization_parameters=advanced,
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-            max_num_iterations=rung.float_layers
+            max_num_iterations=recipe.float_layers
         ),
         **settings,
     )

@@ -31,7 +31,7 @@ def convert(program: Path, contract: Contract, quantization: Quantization | None
     INT8 is static: unsigned activations times signed weights per channel, the pair x86 has fast kernels
     for (signed times signed took 19 ms an image there, this 0.5 ms). The weights keep to 7 bits: without
     VNNI the products of two 8-bit values saturate, and a laptop would decide differently from us.
-    No rung has 16-bit activations: onnxruntime has no kernels for them on a processor and would compute
+    No recipe has 16-bit activations: onnxruntime has no kernels for them on a processor and would compute
     in float.
 
     Args:
@@ -54,7 +54,7 @@ def convert(program: Path, contract: Contract, quantization: Quantization | None
 def _save_as_ort(model_path: Path, out: Path) -> None:
     """As `onnxruntime.tools.convert_onnx_models_to_ort` does it, but for one optimisation that is left out.
 
-    That one gives int8 weights to a layer whose neighbours are int8, also where the ladder left it in float.
+    That one gives int8 weights to a layer whose neighbours are int8, also where a recipe left it in float.
     The tool leaves out the channel-blocked layout (Nchwc) too, which only x86 can run.
     """
     import onnxruntime
@@ -92,11 +92,11 @@ def _quantize(model_path: Path, quantization: Quantization) -> tuple[str, ...]:
 
     quant_pre_process(model_path, model_path, skip_symbolic_shape=True)
     keep: tuple[str, ...] = ()
-    if quantization.rung.float_layers:
+    if quantization.recipe.float_layers:
         trial = model_path.with_name("trial.onnx")
         _quantize_static(model_path, trial, quantization, keep)
         harm = _signal_to_noise(model_path, trial, quantization.calibration[:_MEASURED])
-        keep = tuple(sorted(harm, key=harm.__getitem__)[: quantization.rung.float_layers])
+        keep = tuple(sorted(harm, key=harm.__getitem__)[: quantization.recipe.float_layers])
     _quantize_static(model_path, model_path, quantization, keep)
     return keep
 
@@ -111,10 +111,10 @@ def _quantize_static(model: Path, out: Path, quantization: Quantization, keep: t
         _reader(quantization.calibration),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        reduce_range=not quantization.rung.saturating,
+        reduce_range=not quantization.recipe.saturating,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        calibrate_method=methods[quantization.rung.ranges],
+        calibrate_method=methods[quantization.recipe.ranges],
         nodes_to_exclude=list(keep),
     )
 

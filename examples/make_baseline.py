@@ -21,7 +21,7 @@ from udacimed_edge.optimization.techniques import BASELINE_SIDE
 from udacimed_edge.optimization.trained import REHEARSAL, TRAINED_LIMITS, training_record, write_model
 from udacimed_edge.optimization.training import Examples, Recipe, Task, examples, train
 from udacimed_edge.source.load import build_resnet18, load_source
-from udacimed_edge.source.spec import ModelCard
+from udacimed_edge.source.spec import ModelSpec
 
 
 class Enlarged(nn.Module):
@@ -62,7 +62,7 @@ def main(choice: str, out: Path, epochs: int, images: int | None, seed: int) -> 
     learn = Examples(learn.images[rows], learn.labels[rows])
     recipe = Recipe(epochs=epochs, learning_rate=3e-4)
     network = train(Enlarged, Task(learn, examples(validation), recipe, seed), click.echo).network
-    card = ModelCard(
+    card = ModelSpec(
         schema_version=1,
         name=out.stem,
         architecture=f"resnet18, input enlarged to {BASELINE_SIDE}x{BASELINE_SIDE}",

@@ -33,12 +33,12 @@ from udacimed_edge.optimization.trained import (
 )
 from udacimed_edge.optimization.training import Recipe, Task, examples, stressed, train
 from udacimed_edge.source.load import build_resnet18
-from udacimed_edge.source.spec import ModelCard, card_path
+from udacimed_edge.source.spec import ModelSpec, spec_path
 from udacimed_edge.validation.metrics.metrics import compute_metrics
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How the shipped model was made.
 
     Attributes:
@@ -52,7 +52,7 @@ class Plan:
     student: Recipe = field(default_factory=lambda: Recipe(epochs=40))
 
 
-def test_figures(path: Path, data: DataSet, card: ModelCard, soft: Sequence[int]) -> dict[str, Any]:
+def test_figures(path: Path, data: DataSet, card: ModelSpec, soft: Sequence[int]) -> dict[str, Any]:
     """Open the test split, once; `soft` lists normals that are enlarged 28-pixel images."""
     test, threshold = data.read("test"), card.threshold
     assert threshold is not None  # set before the test split is opened
@@ -71,9 +71,9 @@ def test_figures(path: Path, data: DataSet, card: ModelCard, soft: Sequence[int]
     }
 
 
-def blank_card(data: DataSet, plan: Plan, seed: int, learned: int, tried: list[str]) -> ModelCard:
+def blank_card(data: DataSet, plan: TrainingPlan, seed: int, learned: int, tried: list[str]) -> ModelSpec:
     """The card of a model whose threshold is not set and whose test split is not opened."""
-    return ModelCard(
+    return ModelSpec(
         schema_version=1,
         name="reference",
         architecture="resnet18",
@@ -104,7 +104,7 @@ def main(
     choice: str, out: Path, seed: int, soft: Path | None, notes: Path | None, epochs: int | None
 ) -> None:
     """Train, choose, set the threshold, write; then open the test split and complete the card."""
-    plan = Plan() if epochs is None else Plan(2, Recipe(epochs=epochs), Recipe(epochs=epochs))
+    plan = TrainingPlan() if epochs is None else TrainingPlan(2, Recipe(epochs=epochs), Recipe(epochs=epochs))
     data = open_data(choice)
     validation = data.read("validation")
     learn = examples(data.read("train"), leave_out=validation.images)
@@ -130,7 +130,7 @@ def main(
     card = write_model(
         network.network, card.model_copy(update={"test": test_figures(out, data, card, indexes)}), out
     )
-    click.echo(f"{out}, {card_path(out)}, {write_markdown(card_path(out))}")
+    click.echo(f"{out}, {spec_path(out)}, {write_markdown(spec_path(out))}")
     click.echo(json.dumps(card.test, indent=1))
 
 

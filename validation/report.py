@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import read_text, write_atomic
@@ -27,13 +27,13 @@ __all__ = [
     "PolicyRecord",
     "PredictionRecord",
     "ProcessorRecord",
+    "RecipeRecord",
     "Report",
-    "RungRecord",
     "SourceRecord",
     "Verdict",
     "calibration_cost",
     "read_report",
-    "seal",
+    "with_digest",
     "write_report",
 ]
 
@@ -63,7 +63,7 @@ class ArtifactRecord(Record):
     """The artifact that was judged.
 
     Attributes:
-        target: The format's name.
+        format: Its name; "target" in JSON.
         precision: What it claims to be.
         digest: SHA-256; of several files, over the lines that `sha256sum` prints for them.
         size_bytes: All files together.
@@ -74,7 +74,7 @@ class ArtifactRecord(Record):
         macs: Multiply-accumulates of one image by the type they are computed in.
     """
 
-    target: str
+    format: str = Field(validation_alias="target", serialization_alias="target")
     precision: str
     digest: str
     size_bytes: int
@@ -156,8 +156,8 @@ class CalibrationCost(Record):
     auc_cost: float | None = None
 
 
-class RungRecord(Record):
-    """One rung of the INT8 ladder that was tried, judged on the validation split.
+class RecipeRecord(Record):
+    """One INT8 recipe that was tried, judged on the validation split.
 
     Attributes:
         number: 1 for the lowest.
@@ -175,7 +175,7 @@ class RungRecord(Record):
 
 
 class ProcessorRecord(Record):
-    """The artifact as another processor computes it: one row of the matrix.
+    """The artifact as another processor computes it: one case.
 
     Attributes:
         name: Of the row, for example "openvino-avx2".
@@ -272,13 +272,11 @@ class Report(Record):
             required sensitivity; None where nothing was measured. At 390 positives it needs 390 or 389 found.
         calibration_cost: What calibrating on synthetic images costs; None where it was not asked for, and
             where the format or the data leave nothing to compare.
-        rungs: The rungs of the INT8 ladder that were tried, the artifact's own the last; empty where the
-            artifact is not INT8, or was not made by this run and carries no earlier report.
-        processors: The processor matrix; empty where it was not asked for.
+        recipes: The INT8 recipes that were tried, the artifact's own the last; "rungs" in JSON. Empty where
+            the artifact is not INT8, or was not made by this run and carries no earlier report.
+        processors: The processor cases; empty where it was not asked for.
         report_digest: SHA-256 of the rest of this report as canonical JSON.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     title: str
     schema_version: Literal[1] = 1
@@ -300,7 +298,9 @@ class Report(Record):
     comparison: Comparison | None
     invariance: Invariance | None
     latency: LatencyRecord | None = None
-    rungs: tuple[RungRecord, ...] = ()
+    recipes: tuple[RecipeRecord, ...] = Field(
+        default=(), validation_alias="rungs", serialization_alias="rungs"
+    )
     processors: tuple[ProcessorRecord, ...] = ()
     policy: PolicyRecord
     predictions: PredictionRecord
@@ -336,7 +336,7 @@ def _figures(metrics: Metrics | None) -> dict[str, float]:
     return {**found, "auc": metrics.auc}
 
 
-def seal(report: Report) -> Report:
+def with_digest(report: Report) -> Report:
     """The report with its own digest, so that a change made afterwards shows."""
     return report.model_copy(update={"report_digest": _digest(report.model_dump(mode="json"))})
 

@@ -140,7 +140,7 @@ def _source(facts: Facts) -> dict[str, Any]:
 def _parameters(facts: Facts) -> dict[str, Any]:
     return {
         "task": "binary classification of chest radiographs: normal, pneumonia",
-        "modelArchitecture": f"{facts.target} {facts.precision}, converted from {facts.source_name}",
+        "modelArchitecture": f"{facts.format} {facts.precision}, converted from {facts.source_name}",
         "datasets": [
             {
                 "type": "dataset",
@@ -170,7 +170,7 @@ def _metrics(facts: Facts) -> list[dict[str, Any]]:
 
 def _considerations(facts: Facts) -> dict[str, Any]:
     return {
-        "users": ["clinicians, auditors and engineers who evaluate the model on a device"],
+        "users": ["clinicians, auditors and engineers who examine the model on a device"],
         "useCases": ["research into decision support for chest radiographs; never a diagnosis"],
         "technicalLimitations": [_marked(facts, facts.notice), *facts.limits],
         "performanceTradeoffs": [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.core.files import size_bytes
-from udacimed_edge.targets.bundle.selftest_process import Measured
+from udacimed_edge.targets.bundle.selftest_process import SelftestMeasurement
 from udacimed_edge.targets.bundle.vectors import VECTORS
 from udacimed_edge.targets.devices.profile import DeviceProfile
 
@@ -45,7 +45,7 @@ def require_size(artifact: Path, profile: DeviceProfile) -> float:
     return mib
 
 
-def measure(artifact: Path, folder: Path) -> Measured:
+def measure(artifact: Path, folder: Path) -> SelftestMeasurement:
     """Run a bundle's self-test in a process of its own, with the code that ships.
 
     Args:
@@ -62,13 +62,13 @@ def measure(artifact: Path, folder: Path) -> Measured:
     if ended.returncode:
         reason = (ended.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise GateRefusedError(f"the self-test of {artifact.name} did not end: {reason}")
-    measured = Measured(**json.loads(ended.stdout.splitlines()[-1]))
+    measured = SelftestMeasurement(**json.loads(ended.stdout.splitlines()[-1]))
     if not measured.passed:
         raise GateRefusedError(f"the self-test of {artifact.name} fails on this machine: {measured.selftest}")
     return measured
 
 
-def check_budgets(profile: DeviceProfile, size_mib: float, measured: Measured | None) -> Budgets:
+def check_budgets(profile: DeviceProfile, size_mib: float, measured: SelftestMeasurement | None) -> Budgets:
     """Compare with what the device allows.
 
     Args:
@@ -103,7 +103,7 @@ class _Finding:
     broken: bool
 
 
-def _findings(profile: DeviceProfile, measured: Measured) -> list[_Finding]:
+def _findings(profile: DeviceProfile, measured: SelftestMeasurement) -> list[_Finding]:
     """Each budget that can be compared here; the memory of Python tells nothing about an app's."""
     allowed, rate, ram = profile.budget, measured.images_per_second, measured.ram_mib
     found = [

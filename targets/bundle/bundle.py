@@ -40,7 +40,7 @@ class Supplies:
 
 def bundle_name(profile: DeviceProfile, facts: Facts) -> str:
     """What the folder of a bundle is called."""
-    return f"{profile.name}-{facts.target}-{facts.precision}"
+    return f"{profile.name}-{facts.format}-{facts.precision}"
 
 
 def copy_artifact(artifact: Path, folder: Path) -> Path:
@@ -82,7 +82,7 @@ def close_bundle(folder: Path, subject: Subject, supplies: Supplies) -> None:
 def _add_runner(folder: Path, profile: DeviceProfile, facts: Facts, supplies: Supplies) -> tuple[Wheel, ...]:
     if profile.runner is None:
         return ()
-    pinned = pin(profile.runner.requirements[facts.target], supplies.versions)
+    pinned = pin(profile.runner.requirements[facts.format], supplies.versions)
     wheels = fetch_wheels(profile.runner, pinned, folder / "wheels", supplies.wheels)
     write_atomic(folder / "requirements.txt", requirements_text(wheels).encode())
     build_runner(folder).chmod(0o755)
@@ -96,7 +96,7 @@ def _manifest(folder: Path, subject: Subject) -> Manifest:
         notice=facts.marked_notice,
         device=subject.profile.name,
         profile=subject.profile,
-        target=facts.target,
+        format=facts.format,
         precision=facts.precision,
         rehearsal=facts.rehearsal,
         toolkit_version=facts.toolkit_version,

@@ -41,7 +41,7 @@ class Facts:
         rehearsal: True where no patient is in the data that judged.
         created: When it was judged, UTC, ISO 8601.
         toolkit_version: The version of udacimed-edge that packages.
-        target: Its format.
+        format: Its format.
         precision: Its precision.
         artifact: Name of its file or folder; of several files the one that is opened.
         artifact_digest: As in the report.
@@ -66,7 +66,7 @@ class Facts:
     rehearsal: bool
     created: str
     toolkit_version: str
-    target: Target
+    format: Target
     precision: Precision
     artifact: str
     artifact_digest: str

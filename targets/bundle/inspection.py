@@ -161,7 +161,7 @@ def check_manifest(bundle: Contents) -> str:
     names = files.keys() | manifest.files.keys()
     wrong = sorted(name for name in names if files.get(name) != manifest.files.get(name))
     require(not wrong, f"its list of files differs at {', '.join(wrong)}")
-    name = f"{manifest.device}-{manifest.target}-{manifest.precision}"
+    name = f"{manifest.device}-{manifest.format}-{manifest.precision}"
     require(manifest.name == name, f"it names the bundle {manifest.name} and not {name}")
     require(manifest.profile.name == manifest.device, f"it describes another device, {manifest.profile.name}")
     return f"{name}, by udacimed-edge {manifest.toolkit_version}"
@@ -178,7 +178,7 @@ def check_parts(bundle: Contents) -> str:
     artifact = bundle.manifest.artifact
     format_ = SUFFIXES.get(Path(artifact).suffix)
     require(
-        "/" not in artifact and format_ == bundle.manifest.target,
+        "/" not in artifact and format_ == bundle.manifest.format,
         f"{artifact!r} is no artifact of its format",
     )
     require(bundle.artifact.exists(), f"missing: {artifact}")
@@ -193,8 +193,8 @@ def check_parts(bundle: Contents) -> str:
 def check_device(bundle: Contents) -> str:
     """The device takes such an artifact, and one so large."""
     manifest, profile = bundle.manifest, bundle.manifest.profile
-    choice = FormatChoice(target=manifest.target, precision=manifest.precision)
-    item = f"{choice.target} {choice.precision}"
+    choice = FormatChoice(format=manifest.format, precision=manifest.precision)
+    item = f"{choice.format} {choice.precision}"
     require(choice in profile.formats, f"{profile.name} takes no {item}")
     size = require_size(bundle.artifact, profile)
     return f"{profile.name} takes {item}, and {size:.1f} of {profile.budget.size_mib:g} MiB"
@@ -268,7 +268,7 @@ def check_wheels(bundle: Contents) -> str:
     require(not lost, f"{lost} that requirements.txt pins are not there")
     foreign = sorted(name for name in wheels if not _is_for(bundle.runner, name))
     require(not foreign, f"not for {bundle.manifest.device}: {', '.join(foreign)}")
-    wanted = {_distribution(name) for name in bundle.runner.requirements[bundle.manifest.target]}
+    wanted = {_distribution(name) for name in bundle.runner.requirements[bundle.manifest.format]}
     found = {_distribution(name.removeprefix("wheels/")) for name in wheels}
     require(found == wanted, f"it needs {', '.join(sorted(wanted))} and holds {', '.join(sorted(found))}")
     machine = bundle.manifest.profile.architecture

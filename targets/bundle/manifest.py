@@ -35,27 +35,34 @@ UNLISTED = frozenset({MANIFEST, SUMS, SIGNATURE})
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class _ManifestPart(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
 
 
-class FileEntry(_Record):
+class FileEntry(_ManifestPart):
     """One file of a bundle."""
 
     sha256: _Digest
     size_bytes: int = Field(ge=0)
 
 
-class Manifest(_Record):
+class Manifest(_ManifestPart):
     """A bundle in one file.
 
     Attributes:
         schema_version: The version of this form.
-        name: The bundle's folder: device, target and precision joined by hyphens.
+        name: The bundle's folder: device, format and precision joined by hyphens.
         notice: The limit of use; begins with REHEARSAL where the artifact passed a rehearsal only.
         device: Name of the device.
         profile: The whole device, as it was when this was packaged.
-        target: The artifact's format.
+        format: The artifact's; "target" in JSON.
         precision: Its precision.
         rehearsal: True where no patient is in the data that judged: then the bundle is no evidence.
         toolkit_version: The version of udacimed-edge that packaged.
@@ -76,7 +83,7 @@ class Manifest(_Record):
     notice: str
     device: str
     profile: DeviceProfile
-    target: Target
+    format: Target = Field(validation_alias="target", serialization_alias="target")
     precision: Precision
     rehearsal: bool
     toolkit_version: str

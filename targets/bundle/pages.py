@@ -63,7 +63,7 @@ def write_pages(folder: Path, subject: Subject) -> None:
 
 
 def _values(subject: Subject) -> dict[str, Any]:
-    runner, target = subject.profile.runner, subject.facts.target
+    runner, target = subject.profile.runner, subject.facts.format
     windows = subject.profile.operating_system == "windows"
     return {
         **vars(subject),

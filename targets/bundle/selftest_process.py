@@ -17,13 +17,13 @@ from udacimed_edge.runtime import image, selftest
 from udacimed_edge.runtime.digest import path_digest
 from udacimed_edge.runtime.reader import open_artifact
 
-__all__ = ["Measured", "run_selftest"]
+__all__ = ["SelftestMeasurement", "run_selftest"]
 
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Measured:
+class SelftestMeasurement:
     """What the self-test showed on this machine, with one thread.
 
     Attributes:
@@ -41,7 +41,7 @@ class Measured:
     ram_mib: float | None
 
 
-def run_selftest(artifact: Path, folder: Path) -> Measured:
+def run_selftest(artifact: Path, folder: Path) -> SelftestMeasurement:
     """Run the self-test in this process and measure it.
 
     Args:
@@ -57,7 +57,7 @@ def run_selftest(artifact: Path, folder: Path) -> Measured:
     pixels = [image.load(name).pixels for name in names] * _ROUNDS
     alone = _mean_ms(lambda one: predictor.predict(one[None]), pixels)
     whole = _mean_ms(lambda name: predictor.predict(image.load(name).pixels[None]), names)
-    return Measured(verdict.passed, verdict.message, alone, 1000 / whole, _peak_mib())
+    return SelftestMeasurement(verdict.passed, verdict.message, alone, 1000 / whole, _peak_mib())
 
 
 def _mean_ms(work: Callable[[Any], object], items: Sequence[Any]) -> float:

@@ -77,7 +77,7 @@ def _tolerance(facts: Facts) -> tuple[float, str]:
     measured = facts.processor_difference
     if 2 * measured <= usual:
         return usual, reason
-    return 2 * measured, f"{reason}; the report's processor matrix measured {measured:.4f}, doubled here"
+    return 2 * measured, f"{reason}; the report's processor cases measured {measured:.4f}, doubled here"
 
 
 def _spread(ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -69,11 +69,18 @@ _Tag = Annotated[str, Field(pattern=r"^(manylinux\w+_(x86_64|aarch64)|win_(amd64
 _Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*([<>=!~]=?[0-9.,<>=!~]+)?$")]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+class _ProfilePart(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
 
 
-class InstructionSets(_Record):
+class InstructionSets(_ProfilePart):
     """What the processor can and cannot do, where it decides how INT8 and floats are computed."""
 
     has: tuple[_Flag, ...] = ()
@@ -88,23 +95,23 @@ class InstructionSets(_Record):
         return self
 
 
-class FormatChoice(_Record):
+class FormatChoice(_ProfilePart):
     """A format in a precision."""
 
-    target: Target
+    format: Target = Field(validation_alias="target", serialization_alias="target")
     """The format."""
     precision: Precision
     """Its precision."""
 
     @model_validator(mode="after")
     def _exists(self) -> FormatChoice:
-        known = PRECISIONS_OF[self.target]
+        known = PRECISIONS_OF[self.format]
         if self.precision not in known:
-            raise ValueError(f"{self.target} has no {self.precision}; it has {', '.join(known)}")
+            raise ValueError(f"{self.format} has no {self.precision}; it has {', '.join(known)}")
         return self
 
 
-class Budget(_Record):
+class Budget(_ProfilePart):
     """What an artifact may cost on the device."""
 
     size_mib: _Positive
@@ -117,7 +124,7 @@ class Budget(_Record):
     """Fewest images to be screened per second, reading them included."""
 
 
-class Runner(_Record):
+class Runner(_ProfilePart):
     """What the screening program needs on the device."""
 
     python: tuple[_Python, ...] = Field(min_length=1)
@@ -142,7 +149,7 @@ class Runner(_Record):
         return [*wanted, *abis, *platforms]
 
 
-class DeviceProfile(_Record):
+class DeviceProfile(_ProfilePart):
     """A device: what it is, what it takes, what it allows."""
 
     name: _Name
@@ -170,7 +177,7 @@ class DeviceProfile(_Record):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DeviceProfile:
-        targets = dict.fromkeys(choice.target for choice in self.formats)
+        targets = dict.fromkeys(choice.format for choice in self.formats)
         if len({*self.formats}) < len(self.formats):
             raise ValueError("formats names one choice twice")
         if "coreml" in targets and self.operating_system not in APPLE:

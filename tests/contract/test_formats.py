@@ -21,7 +21,7 @@ from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import ExtraMissingError, InputError
 from udacimed_edge.core.files import files_of
 from udacimed_edge.runtime.contract import KEY, Contract
-from udacimed_edge.validation.judging.audit import count_work, weight_dtypes
+from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.metrics.metrics import prediction_digest
 
@@ -58,11 +58,11 @@ def pictures() -> NDArray[np.uint8]:
 
 
 def convert(
-    row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path, rung: int = 0
+    row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path, recipe: int = 0
 ) -> Made:
-    """Convert the small network, to INT8 by the first rung of the ladder or that many above it."""
+    """Convert the small network, to INT8 by the first recipe or that many above it."""
     contract = Contract(
-        target=row.name,
+        format=row.name,
         precision=precision,
         threshold=0.5,
         threshold_origin="a test",
@@ -74,8 +74,10 @@ def convert(
     )
     path, quantization = folder / f"model{row.suffix}", None
     if precision == "int8":
-        quantization = Quantization(row.rungs[rung], calibration, open_data("synthetic").read("validation"))
-        contract = replace(contract, method=str(row.rungs[rung]))
+        quantization = Quantization(
+            row.recipes[recipe], calibration, open_data("synthetic").read("validation")
+        )
+        contract = replace(contract, method=str(row.recipes[recipe]))
     run(row, program, contract, quantization, path)
     return Made(row, contract, path)
 
@@ -148,7 +150,7 @@ def test_the_work_is_that_of_the_network(made: Made, small_network: torch.nn.Mod
         small_network(torch.zeros(1, 1, 64, 64))
     stored = (made.row.name, made.contract.precision) == ("openvino", "fp16")  # computed in float32
     expected = {"fp32" if stored else made.contract.precision: counter.get_total_flops() // 2}
-    assert count_work(made.path).macs == expected
+    assert count_macs(made.path).macs == expected
 
 
 def _from_ort(path: Path) -> str:
@@ -199,35 +201,35 @@ def test_other_tools_read_the_contract(made: Made) -> None:
     assert Contract.from_json(FOREIGN[made.row.name](made.path)) == made.contract
 
 
-ABOVE = [(row, rung) for row in FORMATS.values() for rung in range(1, len(row.rungs))]
+ABOVE = [(row, recipe) for row in FORMATS.values() for recipe in range(1, len(row.recipes))]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row", "rung"), ABOVE, ids=[f"{row.name}-{rung + 1}" for row, rung in ABOVE])
+@pytest.mark.parametrize(("row", "recipe"), ABOVE, ids=[f"{row.name}-{recipe + 1}" for row, recipe in ABOVE])
 def test_every_rung_makes_an_artifact_that_says_how(
     row: Format,
-    rung: int,
+    recipe: int,
     small_program: Path,
     training: NDArray[np.uint8],
     pictures: NDArray[np.uint8],
     small_answers: Callable[[NDArray[np.uint8]], NDArray[np.float64]],
     tmp_path: Path,
 ) -> None:
-    """A higher rung says how it was made, and names layers as float where work is done in float.
+    """A higher recipe says how it was made, and names layers as float where work is done in float.
 
     One that does not clip ranges answers like the network; clipping suits a trained network, not this one.
     """
     if row.missing():
         pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
-    made = convert(row, "int8", small_program, training, tmp_path, rung)
+    made = convert(row, "int8", small_program, training, tmp_path, recipe)
     predictor = open_predictor(made.path)
-    contract, macs = predictor.contract, count_work(made.path).macs
-    assert contract.method == str(row.rungs[rung])
-    assert len(contract.float_layers) <= row.rungs[rung].float_layers
+    contract, macs = predictor.contract, count_macs(made.path).macs
+    assert contract.method == str(row.recipes[recipe])
+    assert len(contract.float_layers) <= row.recipes[recipe].float_layers
     assert bool(contract.float_layers) == bool({"fp32", "fp16"} & macs.keys())
     answers = np.concatenate([predictor.predict(image[None]) for image in pictures[2:]])
     assert np.isfinite(answers).all()
-    if row.rungs[rung].ranges == "min-max":
+    if row.recipes[recipe].ranges == "min-max":
         np.testing.assert_allclose(answers, small_answers(pictures[2:]), atol=TOLERANCE["int8"], rtol=0)
 
 
@@ -298,7 +300,8 @@ row = FORMATS[sys.argv[1]]
 precision = "int8" if "int8" in row.precisions else row.precisions[0]
 contract = Contract(row.name, precision, 0.5, "", "", "", None, "0")
 images = np.random.default_rng(0).integers(0, 256, (300, 64, 64), dtype=np.uint8)
-int8 = Quantization(row.rungs[0], images, open_data("synthetic").read("validation")) if row.rungs else None
+validation = open_data("synthetic").read("validation")
+int8 = Quantization(row.recipes[0], images, validation) if row.recipes else None
 run(row, Path(sys.argv[2]), contract, int8, Path(sys.argv[3]))
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udacimed_edge.converters.base import Convert, Format, Quantization, Rung, run
+from udacimed_edge.converters.base import Convert, Format, Quantization, QuantizationRecipe, run
 from udacimed_edge.converters.calibration import (
     COUNT,
     calibration_digest,
@@ -114,7 +114,7 @@ def test_a_black_training_split_is_refused() -> None:
 
 
 def test_the_contract_names_the_rung(tmp_path: Path) -> None:
-    """The artifact is told by which rung it was made, and unusable images never reach the converter."""
+    """The artifact is told by which recipe it was made, and unusable images never reach the converter."""
     seen = []
 
     def convert(program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
@@ -122,9 +122,9 @@ def test_the_contract_names_the_rung(tmp_path: Path) -> None:
         out.write_bytes(b"made")
 
     contract, out = Contract("made-up", "int8", 0.5, "", "", "", None, "0"), tmp_path / "model.made"
-    rung = Rung(2, "another way")
-    run(row(convert), tmp_path, contract, Quantization(rung, TRAIN.images, TRAIN), out)
-    assert seen == ["rung 2: another way"]
+    recipe = QuantizationRecipe(2, "another way")
+    run(row(convert), tmp_path, contract, Quantization(recipe, TRAIN.images, TRAIN), out)
+    assert seen == ["recipe 2: another way"]
     with pytest.raises(InputError, match="at least 300, not 5"):
-        run(row(convert), tmp_path, contract, Quantization(rung, TRAIN.images[:5], TRAIN), out)
+        run(row(convert), tmp_path, contract, Quantization(recipe, TRAIN.images[:5], TRAIN), out)
     assert len(seen) == 1

@@ -21,7 +21,7 @@ from udacimed_edge.converters.base import Quantization
 from udacimed_edge.converters.coreml import convert
 from udacimed_edge.core.data import open_data
 from udacimed_edge.runtime import coreml as runtime
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, probability_of_pneumonia
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract, probability_of_pneumonia
 from udacimed_edge.validation.coreml.executor import open_artifact, weight_dtypes
 
 with runtime.quiet():
@@ -30,7 +30,7 @@ with runtime.quiet():
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
 CONTRACT = Contract(
-    target="coreml",
+    format="coreml",
     precision="fp32",
     threshold=0.13,
     threshold_origin="the validation split",
@@ -41,7 +41,7 @@ CONTRACT = Contract(
     output="a label and the probability of each",
 )
 NONE = np.empty((0, 64, 64), dtype=np.uint8)
-WEIGHTS_ALONE = Quantization(FORMATS["coreml"].rungs[0], NONE, open_data("synthetic").read("validation"))
+WEIGHTS_ALONE = Quantization(FORMATS["coreml"].recipes[0], NONE, open_data("synthetic").read("validation"))
 IMAGES = open_data("synthetic").read("test").images[:32]
 
 
@@ -293,7 +293,7 @@ UNREADABLE = {
 def test_an_unreadable_contract_names_the_package(tmp_path: Path, content: bytes, fragment: str) -> None:
     """Bytes that are no description, or one without a contract, are an error which names the package."""
     package = model_with(tmp_path / "bad.mlpackage", content)
-    with pytest.raises(ContractError, match=f"bad.mlpackage.*{fragment}"):
+    with pytest.raises(ArtifactError, match=f"bad.mlpackage.*{fragment}"):
         runtime.read_contract(package)
 
 

@@ -17,7 +17,7 @@ from udacimed_edge.runtime.contract import KEY, Contract
 from udacimed_edge.runtime.triton import CONFIG, MODEL
 
 CONTRACT = Contract(
-    target="triton",
+    format="triton",
     precision="fp16",
     threshold=0.25,
     threshold_origin='a test with "quotes", a \\, a line\nbreak and an é',

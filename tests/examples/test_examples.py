@@ -13,7 +13,7 @@ import pytest
 from udacimed_edge.core.data import open_data, sample_synthetic
 from udacimed_edge.optimization.steps import read_baseline
 from udacimed_edge.source.load import SourceOptions, load_source
-from udacimed_edge.source.spec import read_card
+from udacimed_edge.source.spec import read_spec
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -58,7 +58,7 @@ def test_train_reference_writes_a_model_and_its_card(little_data: Path, tmp_path
     out = tmp_path / "model.safetensors"
     said = run("train_reference.py", "--data", str(little_data), "--out", str(out), "--epochs", "1")
     assert "now the test split is opened" in said
-    card, source = read_card(out.with_suffix(".json")), load_source(out)
+    card, source = read_spec(out.with_suffix(".json")), load_source(out)
     assert source.threshold == card.threshold
     assert card.threshold_origin is not None
     assert "before the test split was opened" in card.threshold_origin
@@ -78,6 +78,6 @@ def test_make_baseline_writes_a_baseline_with_its_card(little_data: Path, tmp_pa
     )
     state = read_baseline(out, SourceOptions()).state
     assert state.card.mean == (0.5, 0.5, 0.5)
-    card = read_card(out.with_suffix(".json"))
+    card = read_spec(out.with_suffix(".json"))
     assert card.architecture == "resnet18, input enlarged to 224x224"
     assert card.training["split sizes"]["train"] == 8

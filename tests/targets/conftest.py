@@ -19,7 +19,7 @@ def facts() -> Facts:
         rehearsal=False,
         created="2026-11-22T11:06:53+00:00",
         toolkit_version="0.1.0",
-        target="ort",
+        format="ort",
         precision="int8",
         artifact="model.ort",
         artifact_digest="a" * 64,

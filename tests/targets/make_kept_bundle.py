@@ -25,7 +25,7 @@ from udacimed_edge.targets.devices.profile import find_profile
 from udacimed_edge.validation.metrics.metrics import highest_threshold
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.workflow.convert import convert_all
-from udacimed_edge.workflow.package import Order, package
+from udacimed_edge.workflow.package import PackageRequest, package
 from udacimed_edge.workflow.plan import Item, Plan
 
 
@@ -82,7 +82,9 @@ def main(out: Path) -> None:
         raise SystemExit(str(result.error))
     key = out / "kept.key"
     generate_key(key, out / "kept.pub")
-    made = package(result.artifact, Order(find_profile("android-phone"), out, rehearsal=True, key=key))
+    made = package(
+        result.artifact, PackageRequest(find_profile("android-phone"), out, rehearsal=True, key=key)
+    )
     shutil.make_archive(str(out / "kept"), "zip", out, made.folder.name)
 
 

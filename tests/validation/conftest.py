@@ -15,11 +15,11 @@ from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import UnsupportedError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime.contract import Contract
-from udacimed_edge.validation.judging import evaluate
-from udacimed_edge.validation.judging.audit import Work
-from udacimed_edge.validation.judging.evaluate import Examination, Execution, SourceScores
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging.audit import ComputeCost
+from udacimed_edge.validation.judging.evaluate import EvaluationInputs, Execution, SourceScores
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import DataRecord, Report, seal
+from udacimed_edge.validation.report import DataRecord, Report, with_digest
 
 ILL, WELL = 390, 234
 
@@ -42,13 +42,13 @@ def source_scores() -> NDArray[np.float64]:
 
 
 @pytest.fixture
-def examination(split: Split, source_scores: NDArray[np.float64]) -> Examination:
+def inputs(split: Split, source_scores: NDArray[np.float64]) -> EvaluationInputs:
     """What the made-up artifacts are judged on."""
     data = DataRecord(
         origin="official", name="pneumoniamnist_64.npz", file_digest="5" * 64,
         split="test", digest=split.digest, pneumonia=ILL, normal=WELL,
     )  # fmt: skip
-    return Examination(
+    return EvaluationInputs(
         split, data, SourceScores("source", "4" * 64, source_scores, "a test"), PolicySettings()
     )
 
@@ -60,7 +60,7 @@ Make = Callable[..., Report]
 def make(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    examination: Examination,
+    inputs: EvaluationInputs,
     source_scores: NDArray[np.float64],
 ) -> Make:
     """Makes a report on an artifact that answers as the source does, apart from `answers`, by index.
@@ -77,27 +77,27 @@ def make(
         update: dict[str, Any] | None = None,
         **contract: Any,
     ) -> Report:
-        monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {precision: 1000})
-        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {precision: 1000}))
+        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {precision: 1000})
+        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {precision: 1000}))
         path = tmp_path / "model.ort"
         path.write_bytes(f"{target} {precision} {answers}".encode())
         scores = source_scores.copy()
         for index, probability in (answers or {}).items():
             scores[index] = probability
-        given = replace(examination, data=examination.data.model_copy(update=data or {}),
-                        settings=settings or examination.settings)  # fmt: skip
+        given = replace(inputs, data=inputs.data.model_copy(update=data or {}),
+                        settings=settings or inputs.settings)  # fmt: skip
         promise = replace(
             Contract(target, precision, 0.5, "a test", "source", "4" * 64, None, "0"), **contract
         )
         execution = Execution(promise, f"{target} 1.0", [scores, scores])
-        report = evaluate.judge(path, path_digest(path), execution, given)
-        return seal(report.model_copy(update=update or {}))
+        report = evaluation.judge(path, path_digest(path), execution, given)
+        return with_digest(report.model_copy(update=update or {}))
 
     return build
 
 
 @pytest.fixture
-def skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examination: Examination) -> Report:
+def skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: EvaluationInputs) -> Report:
     """A report on a Core ML package that could not be executed."""
 
     def refuse(path: Path, threads: int) -> None:
@@ -106,9 +106,9 @@ def skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examination: Examin
     from udacimed_edge.runtime import coreml
 
     contract = Contract("coreml", "fp16", 0.5, "a test", "source", "4" * 64, None, "0")
-    monkeypatch.setattr(evaluate, "open_predictor", refuse)
+    monkeypatch.setattr(evaluation, "open_predictor", refuse)
     monkeypatch.setattr(coreml, "read_contract", lambda path: contract)
     path = tmp_path / "model.mlpackage"
     path.mkdir()
     (path / "model").write_bytes(b"skipped")
-    return evaluate.examine(path, examination)
+    return evaluation.evaluate(path, inputs)

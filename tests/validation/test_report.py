@@ -13,9 +13,9 @@ import pytest
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging import evaluate
-from udacimed_edge.validation.judging.audit import Work
-from udacimed_edge.validation.judging.evaluate import Examination, SourceScores, examine
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging.audit import ComputeCost
+from udacimed_edge.validation.judging.evaluate import EvaluationInputs, SourceScores, evaluate
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import LIMITS, DataRecord, Report, _digest, read_report, write_report
 
@@ -34,9 +34,9 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         "open_predictor",
         lambda path, threads: Predictor(contract, lambda x: SCORES[: len(x)], None, "fake"),
     )
-    monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"fp32": 10})
-    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"fp32": 10}))
-    monkeypatch.setattr(evaluate, "BATCH", 64)
+    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"fp32": 10})
+    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"fp32": 10}))
+    monkeypatch.setattr(evaluation, "BATCH", 64)
     split = Split("test", "custom", np.zeros((40, 64, 64), np.uint8), LABELS)
     data = DataRecord(
         origin="custom",
@@ -48,7 +48,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         normal=20,
     )
     scores = SourceScores("source", "4" * 64, SCORES, "a test")
-    return examine(path, Examination(split, data, scores, PolicySettings()))
+    return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
 
 
 def test_a_report_reads_back_as_written(report: Report, tmp_path: Path) -> None:

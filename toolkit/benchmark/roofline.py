@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from udacimed_edge import __version__
-from udacimed_edge.benchmark.rounds import Measurement
-from udacimed_edge.benchmark.worker import Subject
+from udacimed_edge.benchmark.rounds import ArtifactMeasurement
+from udacimed_edge.benchmark.worker import BenchmarkSubject
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
@@ -50,7 +50,7 @@ class Share:
         return self.gmacs / self.peak_gmacs
 
 
-def make_kernels(subjects: Iterable[Subject], folder: Path) -> tuple[list[Subject], int]:
+def make_kernels(subjects: Iterable[BenchmarkSubject], folder: Path) -> tuple[list[BenchmarkSubject], int]:
     """Convert the dense network to int8 and fp32 for each format, by the converters that make artifacts.
 
     Args:
@@ -73,7 +73,7 @@ def make_kernels(subjects: Iterable[Subject], folder: Path) -> tuple[list[Subjec
     torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), program)
     formats = {SUFFIXES[subject.path.suffix]: subject.threads for subject in subjects}
     kernels = [
-        Subject(_name(f"{target}-{precision}"), _convert(target, precision, program), threads)
+        BenchmarkSubject(_name(f"{target}-{precision}"), _convert(target, precision, program), threads)
         for target, threads in formats.items()
         for precision in _PRECISIONS
         if target in FORMATS and precision in FORMATS[target].precisions
@@ -93,7 +93,7 @@ def _convert(target: str, precision: Precision, program: Path) -> Path:
 def _quantization(target: str) -> Quantization:
     data = open_data("synthetic")
     calibration = calibration_images(data.read("train"))
-    return Quantization(FORMATS[target].rungs[0], calibration, data.read("validation"))
+    return Quantization(FORMATS[target].recipes[0], calibration, data.read("validation"))
 
 
 def _dense() -> torch.nn.Module:
@@ -109,7 +109,7 @@ def _dense() -> torch.nn.Module:
     return nn.Sequential(*layers).eval().requires_grad_(False)
 
 
-def share_of_peak(measurements: Sequence[Measurement], kernel_macs: int) -> list[Share]:
+def share_of_peak(measurements: Sequence[ArtifactMeasurement], kernel_macs: int) -> list[Share]:
     """The dense networks' rates, and each artifact's share where its multiply-accumulates are known.
 
     Args:
@@ -124,7 +124,7 @@ def share_of_peak(measurements: Sequence[Measurement], kernel_macs: int) -> list
     return shares
 
 
-def _gmacs(measurement: Measurement, macs: int) -> float:
+def _gmacs(measurement: ArtifactMeasurement, macs: int) -> float:
     """10^9 multiply-accumulates per second at the best batch."""
     return measurement.best[1].median * macs / 1e9
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from udacimed_edge.benchmark.scores import Facts, Ratio, Spread, paired_ratio, spread
-from udacimed_edge.benchmark.worker import Burst, Opened, Order, Subject, Worker
+from udacimed_edge.benchmark.scores import MeasuredFacts, Ratio, Spread, paired_ratio, spread
+from udacimed_edge.benchmark.worker import BenchmarkSubject, Burst, Opened, Worker, WorkerOrder
 from udacimed_edge.core.artifact import report_of
 from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import InputError
@@ -19,12 +19,20 @@ from udacimed_edge.core.files import path_digest, size_bytes
 from udacimed_edge.source.load import built_in_of, load_source
 from udacimed_edge.validation.report import Report, read_report
 
-__all__ = ["Measurement", "Plan", "artifact_subjects", "measure", "ratios", "schedule", "variants"]
+__all__ = [
+    "ArtifactMeasurement",
+    "BenchmarkPlan",
+    "artifact_subjects",
+    "measure",
+    "ratios",
+    "schedule",
+    "variants",
+]
 
 COLD_STARTS = 3
 """Fresh processes per subject; each costs a start of Python, so not one per round."""
 
-LATENCY = Order(batch=1, calls=30, seconds=0.0)
+LATENCY = WorkerOrder(batch=1, calls=30, seconds=0.0)
 """One round's predictions of one image: over 10 rounds 300, of which three are above the 99th percentile."""
 
 _NO_OTHERS = {"CPUExecutionProvider", "AzureExecutionProvider"}
@@ -35,7 +43,7 @@ BURST_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """What is to be measured, and how.
 
     Attributes:
@@ -52,7 +60,7 @@ class Plan:
 
 
 @dataclass
-class Measurement:
+class ArtifactMeasurement:
     """What was measured of one subject.
 
     Attributes:
@@ -70,7 +78,7 @@ class Measurement:
         source_sensitivity: That of the model it was made from, by the same report.
     """
 
-    subject: Subject
+    subject: BenchmarkSubject
     opened: Opened
     size_bytes: int
     cold_start_ms: list[float] = field(default_factory=list)
@@ -95,7 +103,7 @@ class Measurement:
     @property
     def kind(self) -> str:
         """Format and precision, for example "ort-int8"."""
-        return f"{self.opened.contract.target}-{self.opened.contract.precision}"
+        return f"{self.opened.contract.format}-{self.opened.contract.precision}"
 
     @property
     def best(self) -> tuple[int, Spread]:
@@ -109,9 +117,9 @@ class Measurement:
         before = self.opened.before_mib
         return None if self.peak_mib is None or before is None else self.peak_mib - before
 
-    def facts(self) -> Facts:
+    def facts(self) -> MeasuredFacts:
         """What targets are held against."""
-        return Facts(
+        return MeasuredFacts(
             own_mib=self.own_mib,
             images_per_second=self.best[1].median,
             macs=self.macs,
@@ -122,7 +130,7 @@ class Measurement:
         )
 
 
-def artifact_subjects(paths: Sequence[Path], threads: int, compare_variants: bool) -> list[Subject]:
+def artifact_subjects(paths: Sequence[Path], threads: int, compare_variants: bool) -> list[BenchmarkSubject]:
     """The artifacts to be measured, each once, named by their folders where these differ.
 
     Args:
@@ -134,7 +142,7 @@ def artifact_subjects(paths: Sequence[Path], threads: int, compare_variants: boo
     short = [path.resolve().parent.name if path.stem == "model" else path.name for path in unique]
     subjects = []
     for path, name in zip(unique, short, strict=True):
-        subject = Subject(name if short.count(name) == 1 else str(path), path, threads)
+        subject = BenchmarkSubject(name if short.count(name) == 1 else str(path), path, threads)
         subjects.append(subject)
         if compare_variants:
             found = variants(path.suffix)
@@ -154,7 +162,7 @@ def variants(suffix: str) -> dict[str, Mapping[str, Any]]:
     return {name.removesuffix("ExecutionProvider"): {"provider": name} for name in sorted(present)}
 
 
-def schedule(subjects: int, plan: Plan) -> Iterator[tuple[int, int, int]]:
+def schedule(subjects: int, plan: BenchmarkPlan) -> Iterator[tuple[int, int, int]]:
     """Round, batch and subject of every burst, in the order in which they are measured.
 
     Batch 1 comes first, since the peak of memory with single images is read after it. Who begins
@@ -167,11 +175,11 @@ def schedule(subjects: int, plan: Plan) -> Iterator[tuple[int, int, int]]:
 
 
 def measure(
-    subjects: Sequence[Subject],
-    plan: Plan,
+    subjects: Sequence[BenchmarkSubject],
+    plan: BenchmarkPlan,
     against_source: Path | bool = False,
     notify: Callable[[str], None] = lambda line: None,
-) -> list[Measurement]:
+) -> list[ArtifactMeasurement]:
     """Measure all subjects in the same rounds.
 
     Args:
@@ -193,7 +201,7 @@ def measure(
     images = open_data("synthetic").read("test").images[: max(plan.batches, default=1)]
     with ExitStack() as stack:
 
-        def begin(subject: Subject) -> tuple[Worker, Measurement]:
+        def begin(subject: BenchmarkSubject) -> tuple[Worker, ArtifactMeasurement]:
             notify(f"{subject.name}: opened in a process of its own")
             worker = stack.enter_context(Worker(subject, images))
             return worker, _begun(subject, worker.opened)
@@ -214,13 +222,15 @@ def measure(
                 with Worker(worker.subject, images) as fresh:
                     measurement.cold_start_ms.append(fresh.opened.cold_start_ms)
             if batch == 1 or batch in fitting[row]:
-                order = LATENCY if batch == 1 else Order(batch, 2, BURST_SECONDS)
+                order = LATENCY if batch == 1 else WorkerOrder(batch, 2, BURST_SECONDS)
                 _note(measurement, batch, worker.measure(order), batch == max(fitting[row], default=1))
     return measurements
 
 
-def _begun(subject: Subject, opened: Opened) -> Measurement:
-    begun = Measurement(subject, opened, size_bytes(subject.path), [opened.cold_start_ms], macs=opened.macs)
+def _begun(subject: BenchmarkSubject, opened: Opened) -> ArtifactMeasurement:
+    begun = ArtifactMeasurement(
+        subject, opened, size_bytes(subject.path), [opened.cold_start_ms], macs=opened.macs
+    )
     report = _matching_report(subject)
     if report is not None:
         begun.macs = sum(report.artifact.macs.values()) or None
@@ -230,7 +240,7 @@ def _begun(subject: Subject, opened: Opened) -> Measurement:
     return begun
 
 
-def _matching_report(subject: Subject) -> Report | None:
+def _matching_report(subject: BenchmarkSubject) -> Report | None:
     """The report beside an artifact where it speaks of these very bytes."""
     path = report_of(subject.path)
     if subject.baseline or not path.exists():
@@ -239,13 +249,13 @@ def _matching_report(subject: Subject) -> Report | None:
     return report if report.artifact.digest == path_digest(subject.path) else None
 
 
-def _sources(artifacts: Sequence[Measurement], wanted: Path | None) -> list[Subject]:
+def _sources(artifacts: Sequence[ArtifactMeasurement], wanted: Path | None) -> list[BenchmarkSubject]:
     """The source models of the artifacts, each once.
 
     Raises:
         InputError: An artifact was not made from the model at `wanted`, or from no built-in one.
     """
-    found: dict[str, Subject] = {}
+    found: dict[str, BenchmarkSubject] = {}
     for artifact in artifacts:
         contract = artifact.opened.contract
         if contract.source_digest in ("", *found):  # the dense networks of --roofline have no source
@@ -258,11 +268,13 @@ def _sources(artifacts: Sequence[Measurement], wanted: Path | None) -> list[Subj
                 f"({contract.source_digest[:12]}), not from {source.name} ({source.digest[:12]})",
                 "name the model it was made from with --source",
             )
-        found[source.digest] = Subject(f"source {source.name}", path, artifact.subject.threads, baseline=True)
+        found[source.digest] = BenchmarkSubject(
+            f"source {source.name}", path, artifact.subject.threads, baseline=True
+        )
     return list(found.values())
 
 
-def _copy_sensitivity(measurements: Sequence[Measurement]) -> None:
+def _copy_sensitivity(measurements: Sequence[ArtifactMeasurement]) -> None:
     """Give the source models what the artifacts' reports say of them."""
     known = {
         m.opened.contract.source_digest: m.source_sensitivity for m in measurements if not m.subject.baseline
@@ -272,7 +284,7 @@ def _copy_sensitivity(measurements: Sequence[Measurement]) -> None:
             measurement.sensitivity = known.get(measurement.opened.contract.source_digest)
 
 
-def _fitting(measurement: Measurement, plan: Plan) -> tuple[int, ...]:
+def _fitting(measurement: ArtifactMeasurement, plan: BenchmarkPlan) -> tuple[int, ...]:
     """The batches a subject can take.
 
     Raises:
@@ -288,7 +300,7 @@ def _fitting(measurement: Measurement, plan: Plan) -> tuple[int, ...]:
     return fitting
 
 
-def _note(measurement: Measurement, batch: int, burst: Burst, largest: bool) -> None:
+def _note(measurement: ArtifactMeasurement, batch: int, burst: Burst, largest: bool) -> None:
     """Put one burst's figures where they belong."""
     images = batch * len(burst.times_ms)
     rate = 1000 * images / sum(burst.times_ms)
@@ -302,7 +314,7 @@ def _note(measurement: Measurement, batch: int, burst: Burst, largest: bool) -> 
         measurement.joules_per_image.append(burst.joules / images)
 
 
-def ratios(measurements: Sequence[Measurement]) -> list[Ratio]:
+def ratios(measurements: Sequence[ArtifactMeasurement]) -> list[Ratio]:
     """Each artifact against its source model, each int8 against its fp32, each variant against the plain.
 
     Latency at batch 1 and throughput at the largest batch both have.
@@ -320,11 +332,11 @@ def ratios(measurements: Sequence[Measurement]) -> list[Ratio]:
     return found
 
 
-def _comparable(after: Measurement, before: Measurement) -> bool:
+def _comparable(after: ArtifactMeasurement, before: ArtifactMeasurement) -> bool:
     new, old = after.opened.contract, before.opened.contract
     if after.subject.baseline or before.subject.settings or new.source_digest != old.source_digest:
         return False
     if after.subject.settings:
         return after.subject.path == before.subject.path
-    int8_and_fp32 = new.target == old.target and (new.precision, old.precision) == ("int8", "fp32")
+    int8_and_fp32 = new.format == old.format and (new.precision, old.precision) == ("int8", "fp32")
     return before.subject.baseline or int8_and_fp32

@@ -9,7 +9,7 @@ import numpy as np
 
 from udacimed_edge.targets.devices.profile import DeviceProfile
 
-__all__ = ["Facts", "Mark", "Ratio", "Spread", "device_marks", "paired_ratio", "scoreboard", "spread"]
+__all__ = ["Mark", "MeasuredFacts", "Ratio", "Spread", "device_marks", "paired_ratio", "scoreboard", "spread"]
 
 LEAST_ROUNDS = 3
 """With fewer rounds there is no spread to compare a difference with."""
@@ -66,7 +66,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Facts:
+class MeasuredFacts:
     """What the targets are held against; None where it is not known.
 
     Attributes:
@@ -124,7 +124,7 @@ def paired_ratio(what: str, above: Sequence[float], below: Sequence[float]) -> R
     return Ratio(what, found.median, found.low, found.high, len(above))
 
 
-def scoreboard(facts: Facts) -> tuple[Mark, ...]:
+def scoreboard(facts: MeasuredFacts) -> tuple[Mark, ...]:
     """The five production targets of the project this toolkit comes from; it met four, on a server.
 
     Memory is the model's own there too: what its tensors took, without Python and the framework. What the
@@ -142,7 +142,7 @@ def scoreboard(facts: Facts) -> tuple[Mark, ...]:
     )
 
 
-def device_marks(facts: Facts, profile: DeviceProfile) -> tuple[Mark, ...]:
+def device_marks(facts: MeasuredFacts, profile: DeviceProfile) -> tuple[Mark, ...]:
     """A device's budget; what is held against it was measured here, not on the device."""
     budget, rate = profile.budget, facts.images_per_second
     size, ram, ms, least = budget.size_mib, budget.ram_mib, budget.latency_ms, budget.images_per_second

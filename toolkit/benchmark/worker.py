@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError, UnsupportedError
-from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
+from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES
 
-__all__ = ["Burst", "Opened", "Order", "Subject", "Worker", "joules_between", "read_energy"]
+__all__ = ["BenchmarkSubject", "Burst", "Opened", "Worker", "WorkerOrder", "joules_between", "read_energy"]
 
 POWERCAP = Path("/sys/class/powercap")
 """Where Linux shows the energy counters of the processor's packages (RAPL)."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchmarkSubject:
     """One thing to be measured.
 
     Attributes:
@@ -73,7 +73,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerOrder:
     """One burst: so many calls at least, for so long at least, each with so many images."""
 
     batch: int
@@ -105,7 +105,7 @@ class Worker:
 
     opened: Opened
 
-    def __init__(self, subject: Subject, images: NDArray[np.uint8]) -> None:
+    def __init__(self, subject: BenchmarkSubject, images: NDArray[np.uint8]) -> None:
         context = multiprocessing.get_context("spawn")
         self.subject = subject
         self._pipe, theirs = context.Pipe()
@@ -128,7 +128,7 @@ class Worker:
         self._process.kill()
         self._process.join()
 
-    def measure(self, order: Order) -> Burst:
+    def measure(self, order: WorkerOrder) -> Burst:
         """Have one burst measured; nothing else is measured meanwhile.
 
         Raises:
@@ -154,7 +154,7 @@ class Worker:
         return answer
 
 
-def _serve(subject: Subject, images: NDArray[np.uint8], pipe: Connection) -> None:
+def _serve(subject: BenchmarkSubject, images: NDArray[np.uint8], pipe: Connection) -> None:
     """The child's side: open, then one burst per order, until the parent closes the pipe."""
     _silence()
     _pin(subject.threads)
@@ -185,7 +185,7 @@ def _pin(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def _open(subject: Subject, image: NDArray[np.uint8]) -> tuple[Predictor, Opened]:
+def _open(subject: BenchmarkSubject, image: NDArray[np.uint8]) -> tuple[Predictor, Opened]:
     import_runtime, open_it = _source_steps(subject) if subject.baseline else _artifact_steps(subject)
     started = time.perf_counter()
     import_runtime()
@@ -194,7 +194,7 @@ def _open(subject: Subject, image: NDArray[np.uint8]) -> tuple[Predictor, Opened
     started = time.perf_counter()
     try:
         predictor, macs = open_it()
-    except ContractError as error:
+    except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
     predictor.predict(image)
     cold = imported + time.perf_counter() - started
@@ -208,7 +208,7 @@ _LIBRARIES = {"litert": "ai_edge_litert.interpreter", "coreml": "coremltools", "
 _Steps = tuple[Callable[[], object], Callable[[], tuple[Predictor, int | None]]]
 
 
-def _artifact_steps(subject: Subject) -> _Steps:
+def _artifact_steps(subject: BenchmarkSubject) -> _Steps:
     name = SUFFIXES[subject.path.suffix]
     library = _LIBRARIES.get(name, "onnxruntime")
     reader = import_module(f"udacimed_edge.runtime.{name}")
@@ -228,7 +228,7 @@ def _artifact_steps(subject: Subject) -> _Steps:
     return import_runtime, open_it
 
 
-def _source_steps(subject: Subject) -> _Steps:
+def _source_steps(subject: BenchmarkSubject) -> _Steps:
     def open_it() -> tuple[Predictor, int | None]:
         import torch
 
@@ -252,7 +252,9 @@ def _source_steps(subject: Subject) -> _Steps:
     return lambda: import_module("torch"), open_it
 
 
-def _burst(predict: Callable[[NDArray[np.uint8]], object], images: NDArray[np.uint8], order: Order) -> Burst:
+def _burst(
+    predict: Callable[[NDArray[np.uint8]], object], images: NDArray[np.uint8], order: WorkerOrder
+) -> Burst:
     """Warm up with one call of the same batch, then measure."""
     batch = np.resize(images, (order.batch, *images.shape[1:]))
     predict(batch)

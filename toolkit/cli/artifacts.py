@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from udacimed_edge.source.load import SourceModel
     from udacimed_edge.validation.report import Report
-    from udacimed_edge.workflow.plan import Item, Result
+    from udacimed_edge.workflow.plan import Item, ItemResult
 
 __all__ = ["convert", "validate"]
 
@@ -55,9 +55,7 @@ PAGE = "report.html"
 )
 @model_options
 @policy_options
-@click.option(
-    "--max-rung", type=click.IntRange(min=1), help="The highest rung of the INT8 ladder; default: all of it."
-)
+@click.option("--max-recipe", type=click.IntRange(min=1), help="The highest INT8 recipe; default: all of it.")
 @click.option(
     "--calibrate",
     type=click.Choice(["train", "synthetic"]),
@@ -91,7 +89,7 @@ def convert(
     from udacimed_edge.source.load import load_source
     from udacimed_edge.targets.devices.profile import read_profile
     from udacimed_edge.workflow.convert import convert_all
-    from udacimed_edge.workflow.plan import Plan, device_item, plan_items
+    from udacimed_edge.workflow.plan import ConversionPlan, device_item, plan_items
     from udacimed_edge.workflow.report import write_html
 
     console, settings = Console(stderr=True), policy_settings(options)
@@ -102,7 +100,7 @@ def convert(
         items: tuple[Item, ...] = (device_item(read_profile(profile), precision),)
     else:
         items = plan_items(str(target), precision)
-    plan = Plan(items, out, settings, options["max_rung"], options["calibrate"], options["isa"])
+    plan = ConversionPlan(items, out, settings, options["max_recipe"], options["calibrate"], options["isa"])
     dataset = open_data(data)
     with progress(console) as notify:
         results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
@@ -191,7 +189,7 @@ def _write(reports: list[Report], record: Path | None, page: Path | None) -> Non
         write_html(reports, page)
 
 
-def _explain(results: list[Result], console: Console) -> None:
+def _explain(results: list[ItemResult], console: Console) -> None:
     """Why an item did not pass, and what to do."""
     for result in results:
         if result.error is not None:
@@ -201,7 +199,7 @@ def _explain(results: list[Result], console: Console) -> None:
             console.print(f"{text}{_whereabouts(result)}", markup=False, soft_wrap=True)
 
 
-def _whereabouts(result: Result) -> str:
+def _whereabouts(result: ItemResult) -> str:
     """Where an artifact that did not pass lies, and whether an earlier one that did is still there."""
     if result.artifact is None:
         return ""
@@ -211,7 +209,7 @@ def _whereabouts(result: Result) -> str:
     return f"; it is in {folder}{still}"
 
 
-def _leave(results: list[Result]) -> None:
+def _leave(results: list[ItemResult]) -> None:
     """Exit with the first error's code, or the gate's; return where everything passed."""
     errors = [result.error for result in results if result.error]
     if errors:

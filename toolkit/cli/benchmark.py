@@ -12,8 +12,8 @@ from udacimed_edge.cli.options import Named, devices
 from udacimed_edge.core.machine import cores
 
 if TYPE_CHECKING:
-    from udacimed_edge.benchmark.worker import Subject
-    from udacimed_edge.cli.benchmark_tables import Outcome
+    from udacimed_edge.benchmark.worker import BenchmarkSubject
+    from udacimed_edge.cli.benchmark_tables import BenchmarkResult
 
 __all__ = ["benchmark"]
 
@@ -99,34 +99,34 @@ def benchmark(artifacts: tuple[Path, ...], record: Path | None, figures: Path | 
             console.print(f"Figure: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _outcome(artifacts: tuple[Path, ...], options: dict[str, Any], notify: Any) -> Outcome:
+def _outcome(artifacts: tuple[Path, ...], options: dict[str, Any], notify: Any) -> BenchmarkResult:
     """Everything that was asked for, measured."""
     from tempfile import TemporaryDirectory
 
     from udacimed_edge.benchmark.roofline import make_kernels, share_of_peak
-    from udacimed_edge.benchmark.rounds import Plan, measure
-    from udacimed_edge.cli.benchmark_tables import Outcome
+    from udacimed_edge.benchmark.rounds import BenchmarkPlan, measure
+    from udacimed_edge.cli.benchmark_tables import BenchmarkResult
     from udacimed_edge.targets.devices.profile import find_profile
 
     profile = find_profile(options["target"]) if options["target"] else None
     threads, batches = options["threads"] or cores(), options["batches"]
-    plan = Plan(options["rounds"], batches or BATCHES, threads, only_fitting=batches is None)
+    plan = BenchmarkPlan(options["rounds"], batches or BATCHES, threads, only_fitting=batches is None)
     subjects, skipped = _subjects(artifacts, threads, options["variants"])
     against = options["source"] or options["against"] is not None
     with TemporaryDirectory() as folder:
-        kernels: list[Subject] = []
+        kernels: list[BenchmarkSubject] = []
         if options["roofline"]:
             notify("dense networks: converted")
             kernels, macs = make_kernels(subjects, Path(folder))
         measurements = measure([*subjects, *kernels], plan, against, notify)
     shares = share_of_peak(measurements, macs) if kernels else []
     own = [m for m in measurements if m.subject not in kernels]
-    return Outcome(plan, own, skipped, profile, shares)
+    return BenchmarkResult(plan, own, skipped, profile, shares)
 
 
 def _subjects(
     artifacts: tuple[Path, ...], threads: int, variants: bool
-) -> tuple[list[Subject], dict[str, str]]:
+) -> tuple[list[BenchmarkSubject], dict[str, str]]:
     """What can be measured here; and what cannot, with the reason.
 
     Raises:

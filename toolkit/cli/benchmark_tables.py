@@ -13,18 +13,18 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from udacimed_edge.benchmark.roofline import Share
-from udacimed_edge.benchmark.rounds import Measurement, Plan, ratios
+from udacimed_edge.benchmark.rounds import ArtifactMeasurement, BenchmarkPlan, ratios
 from udacimed_edge.benchmark.scores import Mark, device_marks, scoreboard, spread
 from udacimed_edge.core import machine
 from udacimed_edge.core.files import write_atomic
 from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.rendering.figures import latency_against_size, throughput_against_batch
 
-__all__ = ["Outcome", "tables", "write_figures", "write_json"]
+__all__ = ["BenchmarkResult", "tables", "write_figures", "write_json"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchmarkResult:
     """One benchmark.
 
     Attributes:
@@ -35,14 +35,14 @@ class Outcome:
         shares: Of the measured peak; empty where it was not measured.
     """
 
-    plan: Plan
-    measurements: Sequence[Measurement]
+    plan: BenchmarkPlan
+    measurements: Sequence[ArtifactMeasurement]
     skipped: dict[str, str]
     profile: DeviceProfile | None = None
     shares: Sequence[Share] = ()
 
 
-def tables(outcome: Outcome) -> list[Table | str]:
+def tables(outcome: BenchmarkResult) -> list[Table | str]:
     """Everything for people, in order."""
     shown: list[Table | str] = [_latency_table(outcome)]
     if not any(m.joules_per_image for m in outcome.measurements):
@@ -71,7 +71,7 @@ def _table(title: str, names: Sequence[str], figures: Sequence[str]) -> Table:
     return table
 
 
-def _latency_table(outcome: Outcome) -> Table:
+def _latency_table(outcome: BenchmarkResult) -> Table:
     title = f"One image, {outcome.plan.threads} thread(s), {outcome.plan.rounds} round(s)"
     figures = ("p50 ms", "rounds", "p95", "p99", "cold ms", "MiB", "peak MiB", "model's", "mJ")
     table = _table(title, ("artifact",), figures)
@@ -93,7 +93,7 @@ def _number(value: float | None, form: str) -> str:
     return "not shown" if value is None else form.format(value)
 
 
-def _throughput_table(outcome: Outcome) -> Table:
+def _throughput_table(outcome: BenchmarkResult) -> Table:
     batches = sorted({batch for m in outcome.measurements for batch in m.images_per_second})
     table = _table(
         "Images per second by batch: median, and where eight of ten rounds lie",
@@ -112,7 +112,7 @@ def _rate(rounds: Sequence[float] | None) -> str:
     return f"{found.median:,.0f}\n{found.low:,.0f}-{found.high:,.0f}"
 
 
-def _marks_table(title: str, rows: Sequence[tuple[Measurement, tuple[Mark, ...]]]) -> Table:
+def _marks_table(title: str, rows: Sequence[tuple[ArtifactMeasurement, tuple[Mark, ...]]]) -> Table:
     """One row per artifact, one column per target; a sign says what colour says, for those who see none."""
     table = _table(title, ("artifact",), [f"{mark.name}\n{mark.bound}" for mark in rows[0][1]])
     table.add_column("met", justify="right")
@@ -134,7 +134,7 @@ def _shares_table(shares: Sequence[Share]) -> Table:
     return table
 
 
-def write_json(outcome: Outcome, path: Path) -> None:
+def write_json(outcome: BenchmarkResult, path: Path) -> None:
     """Write every figure with the rounds behind it, whole or not at all.
 
     Raises:
@@ -159,7 +159,7 @@ def write_json(outcome: Outcome, path: Path) -> None:
     write_atomic(path, f"{json.dumps(content, indent=1, default=str)}\n".encode())
 
 
-def _record(m: Measurement, outcome: Outcome) -> dict[str, Any]:
+def _record(m: ArtifactMeasurement, outcome: BenchmarkResult) -> dict[str, Any]:
     budget = device_marks(m.facts(), outcome.profile) if outcome.profile else ()
     return {
         **asdict(m),
@@ -172,7 +172,7 @@ def _record(m: Measurement, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def write_figures(outcome: Outcome, folder: Path) -> list[Path]:
+def write_figures(outcome: BenchmarkResult, folder: Path) -> list[Path]:
     """Write latency-size.svg and throughput-batch.svg, each whole or not at all.
 
     Raises:

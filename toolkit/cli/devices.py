@@ -12,7 +12,7 @@ from udacimed_edge.cli.options import Named, data_option, devices
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from udacimed_edge.workflow.package import Order
+    from udacimed_edge.workflow.package import PackageRequest
 
 __all__ = ["keygen", "package", "runner", "sign", "targets"]
 
@@ -71,13 +71,13 @@ def package(
 
     from udacimed_edge.core.files import staging
     from udacimed_edge.targets.devices.profile import find_profile, read_profile
-    from udacimed_edge.workflow.package import Order
+    from udacimed_edge.workflow.package import PackageRequest
     from udacimed_edge.workflow.package import package as make_bundle
 
     if (target is None) == (profile is None):
         raise click.UsageError("name either --target or --profile")
     device = find_profile(str(target)) if profile is None else read_profile(profile)
-    console, order = Console(stderr=True), Order(device, out, rehearsal, wheels, sign)
+    console, order = Console(stderr=True), PackageRequest(device, out, rehearsal, wheels, sign)
     with staging(out) as folder:
         found = artifact or _converted(order, data, folder, console)
         with console.status("packaging") as status:
@@ -89,7 +89,7 @@ def package(
     click.echo(f"Next: udacimed-edge verify {made.archive}", err=True)
 
 
-def _converted(order: Order, data: str | None, folder: Path, console: Console) -> Path:
+def _converted(order: PackageRequest, data: str | None, folder: Path, console: Console) -> Path:
     """The built-in model as the artifact that suits the device best."""
     from udacimed_edge.cli.display import progress
     from udacimed_edge.core.data import open_data

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from udacimed_edge.targets.devices.profile import DeviceProfile
     from udacimed_edge.validation.metrics.records import Proportion
     from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
-    from udacimed_edge.workflow.plan import Result, Stage
+    from udacimed_edge.workflow.plan import ItemResult, Stage
 
 __all__ = [
     "basis_text",
@@ -44,7 +44,7 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=_TABLE_WIDTH)
 
 
-def result_table(results: Sequence[Result]) -> Table:
+def result_table(results: Sequence[ItemResult]) -> Table:
     """One row per artifact."""
     rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
     table = Table(
@@ -55,7 +55,7 @@ def result_table(results: Sequence[Result]) -> Table:
     for words in ("target", "precision", "verdict"):
         table.add_column(words)
     for figures in (
-        "rung",
+        "recipe",
         "in int8",
         "MiB",
         "sensitivity",
@@ -71,7 +71,7 @@ def result_table(results: Sequence[Result]) -> Table:
     return table
 
 
-def _cells(result: Result) -> list[str]:
+def _cells(result: ItemResult) -> list[str]:
     report, seconds = result.report, f"{result.seconds:.1f} s"
     if report is None:
         target, _, precision = result.item.rpartition("-")
@@ -89,17 +89,17 @@ def _cells(result: Result) -> list[str]:
         ]
     verdict = _coloured(report.verdict)
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
-    name = [report.artifact.target, report.artifact.precision]
+    name = [report.artifact.format, report.artifact.precision]
     return [*name, verdict, *_int8_cells(report), size, *figures, seconds]
 
 
 def _int8_cells(report: Report) -> tuple[str, str]:
-    """The rung that an INT8 artifact stands on, and how much of its work is in int8."""
+    """The recipe that an INT8 artifact stands on, and how much of its work is in int8."""
     total = sum(report.artifact.macs.values())
     if report.artifact.precision != "int8" or not total:
         return "", ""
-    rung = f"{report.rungs[-1].number}" if report.rungs else ""
-    return rung, f"{report.artifact.macs.get('int8', 0) / total:.0%}"
+    recipe = f"{report.recipes[-1].number}" if report.recipes else ""
+    return recipe, f"{report.artifact.macs.get('int8', 0) / total:.0%}"
 
 
 def _coloured(verdict: Verdict) -> str:
@@ -108,7 +108,7 @@ def _coloured(verdict: Verdict) -> str:
 
 
 def processors_table(reports: Sequence[Report]) -> Table | None:
-    """The processor matrix of all artifacts, each row beside the judged run; None where it is empty."""
+    """The processor cases of all artifacts, each row beside the judged run; None where it is empty."""
     table = Table(title="As other processors compute it", box=SIMPLE, collapse_padding=True)
     for words in ("processor", "verdict"):
         table.add_column(words, no_wrap=True)
@@ -146,7 +146,7 @@ def devices_table(profiles: Iterable[DeviceProfile]) -> Table:
 
 
 def _takes(profile: DeviceProfile) -> str:
-    return ", ".join(f"{choice.target} {choice.precision}" for choice in profile.formats)
+    return ", ".join(f"{choice.format} {choice.precision}" for choice in profile.formats)
 
 
 def profile_text(profile: DeviceProfile) -> str:
@@ -240,9 +240,9 @@ def changes_text(report: Report) -> str:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[Stage | Result], None]]:
+def progress(console: Console) -> Iterator[Callable[[Stage | ItemResult], None]]:
     """Show what is being done: one live line per item on a terminal, plain lines elsewhere."""
-    from udacimed_edge.workflow.plan import Result
+    from udacimed_edge.workflow.plan import ItemResult
 
     now: dict[str, str] = {}
 
@@ -254,8 +254,8 @@ def progress(console: Console) -> Iterator[Callable[[Stage | Result], None]]:
 
     with Live(console=console, transient=True, get_renderable=lines, refresh_per_second=8) as live:
 
-        def notify(event: Stage | Result) -> None:
-            if isinstance(event, Result):
+        def notify(event: Stage | ItemResult) -> None:
+            if isinstance(event, ItemResult):
                 now.pop(event.item, None)
                 verdict = event.report.verdict if event.report else "ERROR"
                 live.console.print(f"{event.item}: {verdict} ({event.seconds:.1f} s)", highlight=False)

@@ -21,15 +21,15 @@ def doctor() -> None:
         arm_root_found,
         data_found,
         dicom_found,
-        examine_formats,
-        examine_rows,
+        format_health,
+        processor_health,
     )
 
     console = Console()
     table = Table()
     for column in ("format", "convert", "execute", "missing"):
         table.add_column(column)
-    formats = examine_formats()
+    formats = format_health()
     for health in formats:
         table.add_row(
             health.name,
@@ -44,7 +44,7 @@ def doctor() -> None:
     facts = {
         "processor": f"{machine.processor()}, {machine.cores()} cores",
         "instruction sets": " ".join(machine.instruction_sets()) or "unknown",
-        **{f"isa: {name}": found for name, found in examine_rows().items()},
+        **{f"isa: {name}": found for name, found in processor_health().items()},
         "ARM root": arm_root_found(),
         "DICOM files": dicom_found(),
         **{f"data: {way}": found for way, found in data_found().items()},

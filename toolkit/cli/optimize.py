@@ -93,13 +93,13 @@ def _optimize(
     from udacimed_edge.cli.display import stdout
     from udacimed_edge.cli.optimize_tables import figure, table
     from udacimed_edge.core.files import write_atomic
-    from udacimed_edge.optimization.steps import Plan, optimize, read_baseline
+    from udacimed_edge.optimization.steps import OptimizationPlan, optimize, read_baseline
 
     def notify(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     out, fine_tune, _ = asked
-    record = optimize(read_baseline(path, stated), data, Plan(*asked), notify)
+    record = optimize(read_baseline(path, stated), data, OptimizationPlan(*asked), notify)
     write_atomic(out.with_suffix(".optimize.json"), (record.model_dump_json(indent=1) + "\n").encode())
     write_atomic(out.with_suffix(".optimize.svg"), figure(record))
     stdout().print(table(record))
@@ -112,14 +112,14 @@ def _optimize(
 def _student(
     model: Path | None, stated: SourceOptions, data: DataSet, asked: tuple[Path, int, int], console: Console
 ) -> None:
-    from udacimed_edge.optimization.distill import Plan, distill
+    from udacimed_edge.optimization.distill import DistillationPlan, distill
     from udacimed_edge.optimization.trained import REHEARSAL
     from udacimed_edge.source.load import load_source
 
     def notify(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    done = distill(load_source(model, stated), data, Plan(*asked), notify)
+    done = distill(load_source(model, stated), data, DistillationPlan(*asked), notify)
     if data.origin == "synthetic":
         click.echo(REHEARSAL)
     for name in ("sensitivity", "specificity", "auc"):

@@ -12,11 +12,11 @@ from rich.table import Table
 from udacimed_edge.optimization.trained import REHEARSAL
 
 if TYPE_CHECKING:
-    from udacimed_edge.optimization.steps import Measurement, Optimization
+    from udacimed_edge.optimization.steps import Optimization, StepMeasurement
 
 __all__ = ["figure", "table"]
 
-_COLUMNS: dict[str, Callable[[Measurement], str]] = {
+_COLUMNS: dict[str, Callable[[StepMeasurement], str]] = {
     "GFLOP": lambda row: f"{row.flops / 1e9:.3f}",
     "Mpar.": lambda row: f"{row.parameters / 1e6:.2f}",
     "MB": lambda row: f"{row.stored_bytes / 1e6:.1f}",
@@ -28,7 +28,7 @@ _COLUMNS: dict[str, Callable[[Measurement], str]] = {
     "moved": lambda row: _moved(row.max_probability_difference),
 }
 
-_PANELS: dict[str, Callable[[Measurement], float]] = {
+_PANELS: dict[str, Callable[[StepMeasurement], float]] = {
     "GFLOP an image": lambda row: row.flops / 1e9,
     "activations, MiB": lambda row: row.peak_activation_bytes / 2**20,
     "latency, ms": lambda row: row.latency_ms,

@@ -28,7 +28,7 @@ from udacimed_edge.optimization.trained import (
 from udacimed_edge.optimization.training import Recipe, Task, examples, stressed, train
 from udacimed_edge.source.load import SourceModel
 from udacimed_edge.source.network import build_student
-from udacimed_edge.source.spec import ModelCard, card_path
+from udacimed_edge.source.spec import ModelSpec, spec_path
 from udacimed_edge.validation.metrics.metrics import compute_metrics
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.policy.clauses import ClauseResult, Evidence, MaxAucDrop, MinSensitivity
@@ -36,7 +36,7 @@ from udacimed_edge.validation.policy.policy import Policy
 from udacimed_edge.workflow.prepare import set_threshold as threshold_of
 from udacimed_edge.workflow.prepare import source_probabilities
 
-__all__ = ["Distilled", "Plan", "distill"]
+__all__ = ["DistillationPlan", "Distilled", "distill"]
 
 MOST_PARAMETERS = 2_000_000
 """2 MB in INT8, a byte each."""
@@ -49,7 +49,7 @@ POLICY = Policy((MinSensitivity(0.98), MaxAucDrop(0.01)))
 
 
 @dataclass(frozen=True)
-class Plan:
+class DistillationPlan:
     """How a student is made.
 
     Attributes:
@@ -68,13 +68,13 @@ class Distilled:
     """What became of it.
 
     Attributes:
-        path: Where the student lies: at `Plan.out`, or in `rejected/` beside it.
+        path: Where the student lies: at `DistillationPlan.out`, or in `rejected/` beside it.
         card: Its card.
         clauses: The policy's verdict, clause by clause.
     """
 
     path: Path
-    card: ModelCard
+    card: ModelSpec
     clauses: tuple[ClauseResult, ...]
 
     @property
@@ -83,7 +83,9 @@ class Distilled:
         return all(clause.passed for clause in self.clauses)
 
 
-def distill(teacher: SourceModel, data: DataSet, plan: Plan, notify: Callable[[str], None]) -> Distilled:
+def distill(
+    teacher: SourceModel, data: DataSet, plan: DistillationPlan, notify: Callable[[str], None]
+) -> Distilled:
     """Train a student from a model and from the labels; then open the test split, once.
 
     Args:
@@ -114,7 +116,7 @@ def distill(teacher: SourceModel, data: DataSet, plan: Plan, notify: Callable[[s
         notify(f"threshold {card.threshold}: {card.threshold_origin}; now the test split is opened")
         test_figures, clauses = _examine(staged, card, teacher, data)
         finished = write_model(network, card.model_copy(update={"test": test_figures}), staged)
-        write_markdown(card_path(staged))
+        write_markdown(spec_path(staged))
         passed = all(clause.passed for clause in clauses)
         final = plan.out if passed else plan.out.parent / "rejected" / plan.out.name
         for suffix in (".json", ".md", plan.out.suffix):
@@ -132,10 +134,12 @@ def _teacher(source: SourceModel) -> Callable[[Tensor], Tensor]:
     return logits
 
 
-def _blank_card(teacher: SourceModel, data: DataSet, plan: Plan, learned: int, recipe: Recipe) -> ModelCard:
+def _blank_card(
+    teacher: SourceModel, data: DataSet, plan: DistillationPlan, learned: int, recipe: Recipe
+) -> ModelSpec:
     """The card of a student whose threshold is not set and whose test split is not opened."""
     rehearsal = (REHEARSAL,) if data.origin == "synthetic" else ()
-    return ModelCard(
+    return ModelSpec(
         schema_version=1,
         name=plan.out.stem,
         architecture="student",
@@ -152,7 +156,7 @@ def _blank_card(teacher: SourceModel, data: DataSet, plan: Plan, learned: int, r
 
 
 def _examine(
-    path: Path, card: ModelCard, teacher: SourceModel, data: DataSet
+    path: Path, card: ModelSpec, teacher: SourceModel, data: DataSet
 ) -> tuple[dict[str, Any], tuple[ClauseResult, ...]]:
     """Open the test split: the student's figures, what it costs against its teacher, and the verdict."""
     threshold, _ = threshold_of(teacher, data)

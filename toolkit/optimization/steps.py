@@ -24,17 +24,17 @@ from udacimed_edge.optimization.trained import REHEARSAL, TRAINED_LIMITS, traini
 from udacimed_edge.optimization.training import Recipe, Task, examples, stressed, train
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.source.load import SourceModel, SourceOptions, load_source, stated_card
-from udacimed_edge.source.spec import ModelCard, card_path
+from udacimed_edge.source.spec import ModelSpec, spec_path
 from udacimed_edge.validation.judging.evaluate import data_record
 from udacimed_edge.validation.metrics.metrics import compute_metrics
 from udacimed_edge.validation.metrics.records import Metrics, Record
 from udacimed_edge.validation.report import DataRecord
 from udacimed_edge.workflow.prepare import set_threshold, source_probabilities
 
-__all__ = ["Measurement", "Optimization", "Plan", "optimize", "read_baseline"]
+__all__ = ["Optimization", "OptimizationPlan", "StepMeasurement", "optimize", "read_baseline"]
 
 
-class Measurement(Record):
+class StepMeasurement(Record):
     """The model after one step.
 
     Attributes:
@@ -93,11 +93,11 @@ class Optimization(Record):
     processor: str
     threads: int
     tools: dict[str, str]
-    steps: tuple[Measurement, ...]
+    steps: tuple[StepMeasurement, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class OptimizationPlan:
     """What is asked for.
 
     Attributes:
@@ -142,7 +142,9 @@ def read_baseline(path: Path, options: SourceOptions) -> Baseline:
     return Baseline(source, State(network, card.model_copy(update=each)))
 
 
-def optimize(baseline: Baseline, data: DataSet, plan: Plan, notify: Callable[[str], None]) -> Optimization:
+def optimize(
+    baseline: Baseline, data: DataSet, plan: OptimizationPlan, notify: Callable[[str], None]
+) -> Optimization:
     """Apply every step, measure each, and write the model, its card and the measurements.
 
     Args:
@@ -182,13 +184,13 @@ def optimize(baseline: Baseline, data: DataSet, plan: Plan, notify: Callable[[st
             tools=machine.tool_versions(),
             steps=tuple(rows),
         )
-        for path in (card_path(staged), staged):
+        for path in (spec_path(staged), staged):
             write_atomic(plan.out.with_name(path.name), path.read_bytes())
     return record
 
 
 def _states(
-    state: State, source: SourceModel, data: DataSet, plan: Plan, notify: Callable[[str], None]
+    state: State, source: SourceModel, data: DataSet, plan: OptimizationPlan, notify: Callable[[str], None]
 ) -> Iterator[tuple[Step, State]]:
     """Each step with the state it leaves, and each fine-tuning."""
     for step in STEPS:
@@ -218,7 +220,9 @@ class _Pixels(nn.Module):
         return logits
 
 
-def _fine_tuned(state: State, data: DataSet, plan: Plan, notify: Callable[[str], None]) -> nn.Module:
+def _fine_tuned(
+    state: State, data: DataSet, plan: OptimizationPlan, notify: Callable[[str], None]
+) -> nn.Module:
     """The network after some epochs on the labels, from where it stands."""
     validation = data.read("validation")
     learn = examples(data.read("train"), leave_out=validation.images)
@@ -234,7 +238,7 @@ class _Measure:
         self.source, self.split = source, split
         self.before: NDArray[np.float64] | None = None
 
-    def __call__(self, step: Step, state: State) -> Measurement:
+    def __call__(self, step: Step, state: State) -> StepMeasurement:
         """One row."""
         module, image = state.module(), torch.full((1, 1, SIDE, SIDE), 128.0)
         scores = source_probabilities(replace(self.source, module=module), self.split)
@@ -242,7 +246,7 @@ class _Measure:
         median, p95 = latency_ms(module, image)
         assert state.card.threshold is not None  # set before the first step
         elements = sum(t.numel() for t in state.network.state_dict().values() if t.is_floating_point())
-        return Measurement(
+        return StepMeasurement(
             step=step.name,
             effect=step.effect,
             flops=flops(module, image),
@@ -257,7 +261,7 @@ class _Measure:
         )
 
 
-def _card(state: State, baseline: Baseline, data: DataSet, plan: Plan) -> ModelCard:
+def _card(state: State, baseline: Baseline, data: DataSet, plan: OptimizationPlan) -> ModelSpec:
     """The written model's card: what it was made from, and how."""
     tuned = plan.fine_tune > 0
     limits = dict.fromkeys((*baseline.state.card.limits, *TRAINED_LIMITS))

@@ -19,7 +19,7 @@ from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.source.load import with_preprocessing
 from udacimed_edge.source.network import Network
-from udacimed_edge.source.spec import ModelCard
+from udacimed_edge.source.spec import ModelSpec
 
 __all__ = ["BASELINE_SIDE", "STEPS", "Effect", "State", "Step", "as_it_came"]
 
@@ -41,7 +41,7 @@ class State:
     """
 
     network: nn.Module
-    card: ModelCard
+    card: ModelSpec
     side: int = SIDE
     bytes_each: int = 4
 

@@ -18,7 +18,7 @@ from udacimed_edge.optimization.augmentation import Augmentation
 from udacimed_edge.optimization.training import STRESSED_COPIES, Examples, examples
 from udacimed_edge.runtime.contract import probability_of_pneumonia
 from udacimed_edge.source.load import load_source
-from udacimed_edge.source.spec import ModelCard, card_path, read_card
+from udacimed_edge.source.spec import ModelSpec, read_spec, spec_path
 from udacimed_edge.validation.metrics.metrics import compute_metrics, highest_threshold
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.report import LIMITS
@@ -74,7 +74,7 @@ class Gray(nn.Module):
         return logits
 
 
-def write_model(network: nn.Module, card: ModelCard, out: Path) -> ModelCard:
+def write_model(network: nn.Module, card: ModelSpec, out: Path) -> ModelSpec:
     """Write float16 weights and the card beside them.
 
     Returns:
@@ -91,7 +91,7 @@ def write_model(network: nn.Module, card: ModelCard, out: Path) -> ModelCard:
     }
     write_atomic(out, save(weights))
     finished = card.model_copy(update={"weights_sha256": sha256_file(out)})
-    write_atomic(card_path(out), (finished.model_dump_json(indent=1) + "\n").encode())
+    write_atomic(spec_path(out), (finished.model_dump_json(indent=1) + "\n").encode())
     return finished
 
 
@@ -119,7 +119,7 @@ def figures(metrics: Metrics) -> dict[str, Any]:
     }
 
 
-def set_threshold(out: Path, card: ModelCard, validation: Split, pooled: Examples) -> ModelCard:
+def set_threshold(out: Path, card: ModelSpec, validation: Split, pooled: Examples) -> ModelSpec:
     """The card with the threshold the rule gives, and the figures on the plain validation split there.
 
     Args:
@@ -162,7 +162,7 @@ def training_record(data: DataSet, learned: int, seed: int) -> dict[str, Any]:
     }
 
 
-def markdown(card: ModelCard) -> str:
+def markdown(card: ModelSpec) -> str:
     """The card for people: first what it is for and how well it does, then how it was made."""
     parts = [
         f"# Model card: {card.name}",
@@ -210,5 +210,5 @@ def write_markdown(card: Path) -> Path:
         OutputError: The file cannot be written.
     """
     out = card.with_suffix(".md")
-    write_atomic(out, markdown(read_card(card)).encode())
+    write_atomic(out, markdown(read_spec(card)).encode())
     return out

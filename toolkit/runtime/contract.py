@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KEY", "LABELS", "SIDE", "Contract", "ContractError", "Predictor", "probability_of_pneumonia"]
+__all__ = ["KEY", "LABELS", "SIDE", "ArtifactError", "Contract", "Predictor", "probability_of_pneumonia"]
 
 KEY = "udacimed_edge.contract"
 """The metadata key under which each format carries the contract, as one JSON text."""
@@ -21,7 +21,7 @@ SIDE = 64
 LABELS = ("normal", "pneumonia")
 
 
-class ContractError(ValueError):
+class ArtifactError(ValueError):
     """The artifact cannot be read, or does not carry a contract of ours."""
 
 
@@ -30,7 +30,7 @@ class Contract:
     """The promise an artifact makes.
 
     Attributes:
-        target: The format's name, for example "ort".
+        format: The format's name, for example "ort"; "target" in JSON.
         precision: "fp32", "fp16" or "int8".
         threshold: The decision is "pneumonia" where its probability is at least this; 0 < t < 1.
         threshold_origin: Where the threshold comes from, in words.
@@ -46,7 +46,7 @@ class Contract:
         float_layers: Names of the layers that INT8 left in float.
     """
 
-    target: str
+    format: str
     precision: str
     threshold: float
     threshold_origin: str
@@ -63,28 +63,34 @@ class Contract:
 
     def to_json(self) -> str:
         """The contract as one line of JSON; `from_json(to_json(c)) == c`."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.to_fields(), sort_keys=True)
+
+    def to_fields(self) -> dict[str, Any]:
+        """The contract as its JSON names it."""
+        fields = asdict(self)
+        return {"target": fields.pop("format"), **fields}
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
         """Read a contract back.
 
         Raises:
-            ContractError: Not JSON, fields missing or unknown, or a threshold outside 0..1.
+            ArtifactError: Not JSON, fields missing or unknown, or a threshold outside 0..1.
         """
         try:
             fields: dict[str, Any] = json.loads(text)
+            fields["format"] = fields.pop("target")
             tuples = {
                 "labels": tuple(fields["labels"]),
                 "float_layers": tuple(fields.get("float_layers", ())),
             }
             contract = cls(**{**fields, **tuples})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ContractError(f"its contract cannot be read: {error}") from error
+            raise ArtifactError(f"its contract cannot be read: {error}") from error
         if not isinstance(contract.threshold, float) or not 0 < contract.threshold < 1:
-            raise ContractError(f"its contract names the threshold {contract.threshold!r}, not one in 0..1")
+            raise ArtifactError(f"its contract names the threshold {contract.threshold!r}, not one in 0..1")
         if contract.labels != LABELS:
-            raise ContractError(f"its contract names the labels {contract.labels}, not {LABELS}")
+            raise ArtifactError(f"its contract names the labels {contract.labels}, not {LABELS}")
         return contract
 
 

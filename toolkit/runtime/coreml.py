@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract, Predictor
 
 __all__ = ["INPUT", "LABEL", "PROBABILITIES", "model_file", "open_artifact", "quiet", "read_contract"]
 
@@ -47,7 +47,7 @@ def model_file(package: Path) -> Path:
     """The file in `package` that describes the model, as the package's manifest names it.
 
     Raises:
-        ContractError: There is no readable manifest, or it names no file of the package.
+        ArtifactError: There is no readable manifest, or it names no file of the package.
     """
     manifest = package / "Manifest.json"
     try:
@@ -56,13 +56,13 @@ def model_file(package: Path) -> Path:
         file: Path = package / "Data" / entry
         inside = file.resolve().is_relative_to(package.resolve())
     except OSError as error:
-        raise ContractError(f"{package} is not a Core ML package: no readable Manifest.json") from error
+        raise ArtifactError(f"{package} is not a Core ML package: no readable Manifest.json") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ContractError(f"{manifest} does not name a model") from error
+        raise ArtifactError(f"{manifest} does not name a model") from error
     if not inside:
-        raise ContractError(f"{manifest} names a model outside the package: {entry}")
+        raise ArtifactError(f"{manifest} names a model outside the package: {entry}")
     if not file.is_file():
-        raise ContractError(f"{package} has no {entry}, which its manifest names")
+        raise ArtifactError(f"{package} has no {entry}, which its manifest names")
     return file
 
 
@@ -73,20 +73,20 @@ def read_contract(path: Path) -> Contract:
     a device which only wants to know what a file is may not have it.
 
     Raises:
-        ContractError: Not a Core ML package, damaged, or without a contract of ours.
+        ArtifactError: Not a Core ML package, damaged, or without a contract of ours.
     """
     file = model_file(path)
     try:
         metadata = _user_defined(file.read_bytes())
         text = metadata.get(KEY)
     except (OSError, ValueError) as error:
-        raise ContractError(f"{file} cannot be read as a Core ML model: {error}") from error
+        raise ArtifactError(f"{file} cannot be read as a Core ML model: {error}") from error
     if text is None:
-        raise ContractError(f"{path} carries no contract: it was not written by udacimed-edge")
+        raise ArtifactError(f"{path} carries no contract: it was not written by udacimed-edge")
     try:
         return Contract.from_json(text)
-    except ContractError as error:
-        raise ContractError(f"{path}: {error}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
 
 
 def open_artifact(path: Path, threads: int = 0) -> Predictor:
@@ -97,7 +97,7 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
         threads: Not used: Core ML itself decides which processors compute.
 
     Raises:
-        ContractError: The package cannot be read or carries no contract.
+        ArtifactError: The package cannot be read or carries no contract.
         RuntimeError: This is not macOS, or Core ML refuses the package.
         ImportError: coremltools is not installed.
     """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from udacimed_edge.runtime.contract import SIDE
-from udacimed_edge.runtime.plausibility import doubts
+from udacimed_edge.runtime.plausibility import plausibility_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def decode(content: bytes) -> Radiograph:
     except Exception as error:  # Pillow and pydicom raise nearly every built-in one for a damaged file
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise ImageError(f"it is a damaged {kind} image: {reason}") from error
-    return Radiograph(pixels, (*notes, *doubts(pixels)))
+    return Radiograph(pixels, (*notes, *plausibility_warnings(pixels)))
 
 
 def to_eight_bits(values: NDArray[Any], notes: list[str]) -> NDArray[np.uint8]:

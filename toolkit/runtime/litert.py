@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract, Predictor, probability_of_pneumonia
 
 __all__ = ["open_artifact"]
 
@@ -31,7 +31,7 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
         threads: Threads of one prediction; 0 for one per core.
 
     Raises:
-        ContractError: Not a model LiteRT can read, or without a contract.
+        ArtifactError: Not a model LiteRT can read, or without a contract.
     """
     from importlib.metadata import version
 
@@ -42,7 +42,7 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
         interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count() or 1)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ContractError(f"{path} is not a model LiteRT can read: {error}") from error
+        raise ArtifactError(f"{path} is not a model LiteRT can read: {error}") from error
     entry, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -62,21 +62,21 @@ def _contract_text(path: Path) -> str:
     The few tables on the way are walked here: importing LiteRT's own schema takes as long as screening.
 
     Raises:
-        ContractError: Not a LiteRT flatbuffer, damaged, or without a contract.
+        ArtifactError: Not a LiteRT flatbuffer, damaged, or without a contract.
     """
     try:
         # mapped, because a second copy of the weights is what a small device has no memory for
         with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
             return _find_contract(content, path)
     except ValueError as error:
-        if isinstance(error, ContractError):
+        if isinstance(error, ArtifactError):
             raise
-        raise ContractError(f"{path} is not a LiteRT model") from error
+        raise ArtifactError(f"{path} is not a LiteRT model") from error
 
 
 def _find_contract(content: mmap, path: Path) -> str:
     if content[4:8] != b"TFL3":
-        raise ContractError(f"{path} is not a LiteRT model")
+        raise ArtifactError(f"{path} is not a LiteRT model")
     try:
         model = _offset(content, 0)
         buffers = _tables(content, model, _BUFFERS)
@@ -86,8 +86,8 @@ def _find_contract(content: mmap, path: Path) -> str:
                 index = struct.unpack_from("<I", content, number)[0] if number else 0
                 return _bytes(content, buffers[index], _DATA).decode()
     except (struct.error, IndexError, ValueError) as error:
-        raise ContractError(f"{path} is a damaged LiteRT model: {error}") from error
-    raise ContractError(f"{path} carries no contract: it was not made by udacimed-edge")
+        raise ArtifactError(f"{path} is a damaged LiteRT model: {error}") from error
+    raise ArtifactError(f"{path} carries no contract: it was not made by udacimed-edge")
 
 
 def _offset(content: mmap, at: int) -> int:

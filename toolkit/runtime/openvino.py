@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from udacimed_edge.runtime.contract import (
     KEY,
     SIDE,
+    ArtifactError,
     Contract,
-    ContractError,
     Predictor,
     probability_of_pneumonia,
 )
@@ -43,12 +43,12 @@ def open_artifact(path: Path, threads: int = 0, hint: str | None = None) -> Pred
         hint: "LATENCY" for all threads together, "THROUGHPUT" for streams; None to choose as said above.
 
     Raises:
-        ContractError: Not a model OpenVINO can read, or without a contract.
+        ArtifactError: Not a model OpenVINO can read, or without a contract.
     """
     import openvino
 
     if not path.with_suffix(".bin").is_file():
-        raise ContractError(f"{path} has no weights beside it: {path.with_suffix('.bin').name} is missing")
+        raise ArtifactError(f"{path} has no weights beside it: {path.with_suffix('.bin').name} is missing")
     threads = threads or os.cpu_count() or 1
     core = openvino.Core()
 
@@ -77,9 +77,9 @@ def open_artifact(path: Path, threads: int = 0, hint: str | None = None) -> Pred
         model = core.read_model(path)
         requests(1, hint or "LATENCY")
     except RuntimeError as error:
-        raise ContractError(f"{path} is not a model OpenVINO can read: {error}") from error
+        raise ArtifactError(f"{path} is not a model OpenVINO can read: {error}") from error
     if not model.has_rt_info(KEY):
-        raise ContractError(f"{path} carries no contract: it was not made by udacimed-edge")
+        raise ArtifactError(f"{path} carries no contract: it was not made by udacimed-edge")
     contract = Contract.from_json(model.get_rt_info(KEY).astype(str))
     dimension = model.inputs[0].partial_shape[0]
     batch = dimension.get_length() if dimension.is_static else None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract, Predictor, probability_of_pneumonia
 
 __all__ = ["open_artifact"]
 
@@ -23,7 +23,7 @@ def open_artifact(path: Path, threads: int = 0, provider: str = CPU) -> Predicto
         provider: The execution provider; the processor computes what it leaves.
 
     Raises:
-        ContractError: Not a model ONNX Runtime can read, or without a contract.
+        ArtifactError: Not a model ONNX Runtime can read, or without a contract.
     """
     import onnxruntime
 
@@ -34,10 +34,10 @@ def open_artifact(path: Path, threads: int = 0, provider: str = CPU) -> Predicto
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-        raise ContractError(f"{path} is not a model ONNX Runtime can read: {error}") from error
+        raise ArtifactError(f"{path} is not a model ONNX Runtime can read: {error}") from error
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
     if text is None:
-        raise ContractError(f"{path} carries no contract: it was not made by udacimed-edge")
+        raise ArtifactError(f"{path} carries no contract: it was not made by udacimed-edge")
     entry = session.get_inputs()[0]
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:

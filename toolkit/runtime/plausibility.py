@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Appearance", "doubts", "measure"]
+__all__ = ["Appearance", "measure", "plausibility_warnings"]
 
 _AVERAGE = (
     (107, 119, 140, 161, 162, 139, 117, 106),
@@ -77,7 +77,7 @@ def measure(pixels: NDArray[np.uint8]) -> Appearance:
     )
 
 
-def doubts(pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+def plausibility_warnings(pixels: NDArray[np.uint8]) -> tuple[str, ...]:
     """One line when a picture does not look like a chest radiograph, with the reasons; else nothing.
 
     Args:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from udacimed_edge.runtime.contract import ContractError, Predictor
+from udacimed_edge.runtime.contract import ArtifactError, Predictor
 
 __all__ = ["SUFFIXES", "open_artifact"]
 
@@ -29,12 +29,12 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
         threads: Threads of one prediction; 0 for one per core.
 
     Raises:
-        ContractError: Not an artifact of ours, or damaged.
+        ArtifactError: Not an artifact of ours, or damaged.
         ModuleNotFoundError: The format's runtime is not installed.
     """
     if path.suffix not in SUFFIXES:
-        raise ContractError(f"{path} is no artifact: expected one of {', '.join(SUFFIXES)}")
+        raise ArtifactError(f"{path} is no artifact: expected one of {', '.join(SUFFIXES)}")
     if not path.exists():
-        raise ContractError(f"{path} does not exist")
+        raise ArtifactError(f"{path} does not exist")
     module = import_module(f"{__package__}.{SUFFIXES[path.suffix]}")
     return cast("Callable[[Path, int], Predictor]", module.open_artifact)(path, threads)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from udacimed_edge.runtime.contract import Contract
 
-__all__ = ["NOTICE", "Record", "Results", "ResultsError"]
+__all__ = ["NOTICE", "Results", "ResultsError", "ScreeningRecord"]
 
 NOTICE = Contract.notice
 """The limit of use, on every output."""
@@ -28,7 +28,7 @@ class ResultsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Record:
+class ScreeningRecord:
     """One image's line.
 
     Attributes:
@@ -63,7 +63,7 @@ class Record:
         return self.file, self.sha256, self.artifact
 
 
-_COLUMNS = [field.name for field in fields(Record)]
+_COLUMNS = [field.name for field in fields(ScreeningRecord)]
 
 
 class Results:
@@ -100,7 +100,7 @@ class Results:
         except csv.Error as error:
             raise ResultsError(f"{path} is damaged ({error}): name another file") from error
 
-    def append(self, record: Record) -> None:
+    def append(self, record: ScreeningRecord) -> None:
         """Write one line; on disk when this returns.
 
         Raises:

@@ -19,10 +19,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from udacimed_edge.runtime import image, selftest
-from udacimed_edge.runtime.contract import ContractError, Predictor
+from udacimed_edge.runtime.contract import ArtifactError, Predictor
 from udacimed_edge.runtime.digest import path_digest
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
-from udacimed_edge.runtime.results import NOTICE, Record, Results, ResultsError
+from udacimed_edge.runtime.results import NOTICE, Results, ResultsError, ScreeningRecord
 
 __all__ = ["ArtifactError", "find_images", "main"]
 
@@ -30,10 +30,6 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".
 
 _FILE_WIDTH = 36
 _ROW = f"{{:<{_FILE_WIDTH}}}  {{:>11}}  {{:<9}}  {{:>7}}  {{}}"
-
-
-class ArtifactError(ValueError):
-    """The artifact cannot be used, and why."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ def _open(path: Path, threads: int) -> Model:
         raise ArtifactError(f"{error.name or error} is not installed on this device") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
-    except (ContractError, RuntimeError) as error:
+    except (ArtifactError, RuntimeError) as error:
         raise ArtifactError(str(error)) from error
 
 
@@ -223,7 +219,7 @@ def _begins_like_an_image(file: Path) -> bool:
         return False
 
 
-def _examine(path: Path, model: Model, done: Set[tuple[str, str, str]]) -> Record | None:
+def _examine(path: Path, model: Model, done: Set[tuple[str, str, str]]) -> ScreeningRecord | None:
     """One file's record; None when it is done already."""
     start = time.perf_counter()
     name, digest, error, warnings = _printable(os.path.abspath(path)), "", "", ""
@@ -241,7 +237,7 @@ def _examine(path: Path, model: Model, done: Set[tuple[str, str, str]]) -> Recor
     except image.ImageError as problem:
         error = _printable(str(problem))
     contract = model.predictor.contract
-    return Record(
+    return ScreeningRecord(
         file=name,
         sha256=digest,
         artifact=model.digest,
@@ -272,7 +268,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _row(record: Record) -> str:
+def _row(record: ScreeningRecord) -> str:
     name = Path(record.file).name
     short = name if len(name) <= _FILE_WIDTH else f"...{name[3 - _FILE_WIDTH :]}"
     if record.probability is None:

@@ -12,11 +12,11 @@ import numpy as np
 from udacimed_edge.runtime import image
 from udacimed_edge.runtime.contract import Predictor
 
-__all__ = ["Verdict", "check"]
+__all__ = ["SelftestResult", "check"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SelftestResult:
     """The outcome.
 
     Attributes:
@@ -28,7 +28,7 @@ class Verdict:
     message: str
 
 
-def check(folder: Path, predictor: Predictor, digest: str) -> Verdict:
+def check(folder: Path, predictor: Predictor, digest: str) -> SelftestResult:
     """Run the vectors that travel with an artifact.
 
     Args:
@@ -40,23 +40,23 @@ def check(folder: Path, predictor: Predictor, digest: str) -> Verdict:
         vectors = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
         names, expected, tolerance = _content(vectors)
         if vectors["artifact_sha256"] != digest:
-            return Verdict(False, "its vectors belong to another artifact than the one here")
+            return SelftestResult(False, "its vectors belong to another artifact than the one here")
         pixels = [image.load(folder / name).pixels for name in names]
     except OSError as error:
-        return Verdict(False, f"{folder / 'vectors.json'} cannot be read: {error.strerror}")
+        return SelftestResult(False, f"{folder / 'vectors.json'} cannot be read: {error.strerror}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:  # an ImageError is a ValueError
-        return Verdict(False, f"the vectors in {folder} are damaged: {error}")
+        return SelftestResult(False, f"the vectors in {folder} are damaged: {error}")
     try:
         answers = np.array([predictor.predict(one[None])[0] for one in pixels])
     except Exception as error:  # each runtime has exceptions of its own, some derived from Exception alone
-        return Verdict(False, f"the artifact failed while computing: {error}")
+        return SelftestResult(False, f"the artifact failed while computing: {error}")
     threshold = predictor.contract.threshold
     changed = int(np.count_nonzero((answers >= threshold) != (expected >= threshold)))
     largest = float(np.abs(answers - expected).max())
     figures = f"{len(names)} images, largest difference {largest:.2g} (allowed {tolerance:.2g})"
     # not `largest > tolerance`: with a NaN among the answers both comparisons are false
     passed = largest <= tolerance and changed == 0
-    return Verdict(passed, f"{figures}, {changed} decisions changed")
+    return SelftestResult(passed, f"{figures}, {changed} decisions changed")
 
 
 def _content(vectors: dict[str, Any]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]], float]:

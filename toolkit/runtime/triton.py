@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from udacimed_edge.runtime import ort
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract, Predictor
 from udacimed_edge.runtime.digest import files_of
 
 __all__ = ["CONFIG", "MODEL", "open_artifact"]
@@ -32,20 +32,20 @@ def open_artifact(path: Path, threads: int = 0) -> Predictor:
         threads: Threads of one prediction; 0 for one per core.
 
     Raises:
-        ContractError: A file is missing or damaged, there is one more than the two, or the configuration
+        ArtifactError: A file is missing or damaged, there is one more than the two, or the configuration
             states another contract than the model.
     """
     found = sorted(file.relative_to(path).as_posix() for file in files_of(path)) if path.is_dir() else []
     if found != [MODEL, CONFIG]:
         # a second version, for example, would be served instead of the one that is judged here
-        raise ContractError(
+        raise ArtifactError(
             f"{path} is no model repository of ours: it must hold {CONFIG} and {MODEL}, "
             f"and holds {', '.join(found) or 'nothing'}"
         )
     stated = _stated_contract(path / CONFIG)
     predictor = ort.open_artifact(path / MODEL, threads)
     if stated != predictor.contract:
-        raise ContractError(f"{path / CONFIG} states another contract than the model beside it")
+        raise ArtifactError(f"{path / CONFIG} states another contract than the model beside it")
     return replace(predictor, executor=f"{predictor.executor} (not executed by a Triton server)")
 
 
@@ -55,12 +55,12 @@ def _stated_contract(config: Path) -> Contract:
     Protobuf text is not parsed as a whole: that takes Triton's own schema, which a device has not.
 
     Raises:
-        ContractError: It is not text, or not one contract is in it.
+        ArtifactError: It is not text, or not one contract is in it.
     """
     try:
         stated = _STATED.findall(config.read_text(encoding="utf-8"))
         if len(stated) != 1:  # of two entries with one key, Triton takes the last
-            raise ContractError(f"{len(stated)} contracts are in it, not one")
+            raise ArtifactError(f"{len(stated)} contracts are in it, not one")
         return Contract.from_json(json.loads(stated[0]))
-    except ValueError as error:  # a ContractError is a ValueError, and so is what is not UTF-8
-        raise ContractError(f"{config} is not a configuration of ours: {error}") from error
+    except ValueError as error:  # a ArtifactError is a ValueError, and so is what is not UTF-8
+        raise ArtifactError(f"{config} is not a configuration of ours: {error}") from error

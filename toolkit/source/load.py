@@ -22,7 +22,7 @@ from udacimed_edge.source.network import (
 )
 from udacimed_edge.source.onnx import external_files, load_onnx
 from udacimed_edge.source.pt2 import load_pt2
-from udacimed_edge.source.spec import ModelCard, card_path, parse_card, read_card
+from udacimed_edge.source.spec import ModelSpec, parse_card, read_spec, spec_path
 
 if TYPE_CHECKING:  # these take seconds to import: only the functions that need them do so
     import torch
@@ -110,7 +110,7 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
     digest = _digest(path)
     if card.weights_sha256 not in (None, digest):
         raise InputError(
-            f"{path} is not the file its card {card_path(path).name} describes: its SHA-256 is {digest},"
+            f"{path} is not the file its card {spec_path(path).name} describes: its SHA-256 is {digest},"
             f" the card names {card.weights_sha256}",
             "restore the file the card was written for, or write a card for this one",
         )
@@ -142,16 +142,16 @@ def _loader_of(path: Path) -> Callable[[Path], Network]:
     return loader
 
 
-def stated_card(path: Path, options: SourceOptions) -> ModelCard:
+def stated_card(path: Path, options: SourceOptions) -> ModelSpec:
     """The card beside the file with the options laid over it; the options alone where there is no card.
 
     Raises:
         InputError: The card is damaged, or neither states the normalisation and the labels.
     """
-    sidecar = card_path(path)
+    sidecar = spec_path(path)
     given = {field: value for field, value in asdict(options).items() if value is not None}
     if sidecar.is_file():
-        card = read_card(sidecar)
+        card = read_spec(sidecar)
         stated = card.model_dump()
         if card.threshold is not None and card.threshold_origin is None:
             stated["threshold_origin"] = f"the model card {sidecar.name}"
@@ -182,7 +182,7 @@ def _require_finite_weights(network: torch.nn.Module, path: Path) -> None:
             raise InputError(f"{path}: the tensor '{name}' holds NaN or infinity", "train or export it again")
 
 
-def with_preprocessing(network: Network, card: ModelCard, path: Path) -> torch.nn.Module:
+def with_preprocessing(network: Network, card: ModelSpec, path: Path) -> torch.nn.Module:
     """Put normalisation before a network and, where needed, the swap of its outputs behind it.
 
     `(x / 255 - mean) / std` is written as one multiplication and one addition; their shape
@@ -197,7 +197,7 @@ def with_preprocessing(network: Network, card: ModelCard, path: Path) -> torch.n
         if (length := len(getattr(card, field))) not in (1, network.channels):
             raise InputError(
                 f"{path} takes {network.channels} input channel(s), but --{field} has {length} values",
-                f"give one value, or one per channel; from the command line or in {card_path(path).name}",
+                f"give one value, or one per channel; from the command line or in {spec_path(path).name}",
             )
     mean, std = (torch.tensor(v, dtype=torch.float64).expand(network.channels) for v in (card.mean, card.std))
 

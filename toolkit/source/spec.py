@@ -13,7 +13,7 @@ from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import read_text
 from udacimed_edge.runtime.contract import LABELS
 
-__all__ = ["ModelCard", "card_path", "parse_card", "read_card"]
+__all__ = ["ModelSpec", "parse_card", "read_spec", "spec_path"]
 
 
 def _both_labels(labels: tuple[str, str]) -> tuple[str, str]:
@@ -26,7 +26,7 @@ _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class ModelCard(BaseModel):
+class ModelSpec(BaseModel):
     """What a weights file cannot say about itself.
 
     Attributes:
@@ -60,12 +60,12 @@ class ModelCard(BaseModel):
     limits: list[str] = []
 
 
-def card_path(model: Path) -> Path:
+def spec_path(model: Path) -> Path:
     """Where a model's card lies: `reference.safetensors` has `reference.json`."""
     return model.with_suffix(".json")
 
 
-def read_card(path: Path) -> ModelCard:
+def read_spec(path: Path) -> ModelSpec:
     """Read a model card.
 
     Raises:
@@ -74,7 +74,7 @@ def read_card(path: Path) -> ModelCard:
     return parse_card(read_text(path), str(path))
 
 
-def parse_card(text: str, origin: str) -> ModelCard:
+def parse_card(text: str, origin: str) -> ModelSpec:
     """A model card from its JSON text.
 
     Args:
@@ -86,7 +86,7 @@ def parse_card(text: str, origin: str) -> ModelCard:
     """
     try:
         json.loads(text, parse_constant=_finite, parse_float=_finite)
-        return ModelCard.model_validate_json(text)
+        return ModelSpec.model_validate_json(text)
     except ValidationError as error:
         problems = "; ".join(_problem(detail["loc"], detail["msg"]) for detail in error.errors())
         raise InputError(f"{origin} is not a valid model card: {problems}") from error

@@ -22,26 +22,26 @@ from udacimed_edge.core.files import output_errors, path_digest, replace_directo
 from udacimed_edge.core.jobs import Job, Notify, run_jobs
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.validation.judging.evaluate import (
-    Examination,
+    EvaluationInputs,
     SourceScores,
     data_record,
-    examine,
+    evaluate,
     open_predictor,
 )
-from udacimed_edge.validation.judging.external import examine_predictions, read_predictions
+from udacimed_edge.validation.judging.external import evaluate_predictions, read_predictions
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import (
+    RecipeRecord,
     Report,
-    RungRecord,
     calibration_cost,
     read_report,
-    seal,
+    with_digest,
     write_report,
 )
-from udacimed_edge.workflow.plan import Item, Plan, Result, Stage
+from udacimed_edge.workflow.plan import ConversionPlan, Item, ItemResult, Stage
 from udacimed_edge.workflow.prepare import Calibration, Needs, Shared, computed_scores, share
-from udacimed_edge.workflow.recipes import climb, shortcomings
+from udacimed_edge.workflow.recipes import choose_recipe, failed_clauses
 from udacimed_edge.workflow.report import CARD_NAME, write_card
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ class _FormatWork:
     items: tuple[Item, ...]
     shared: Shared
     staging: Path
-    plan: Plan
+    plan: ConversionPlan
     threads: int
 
     @property
-    def target(self) -> str:
+    def format(self) -> str:
         """The format."""
-        return self.items[0].target
+        return self.items[0].format
 
 
 def convert_all(
-    source: SourceModel, data: DataSet, plan: Plan, notify: Callable[[Stage | Result], None]
-) -> list[Result]:
+    source: SourceModel, data: DataSet, plan: ConversionPlan, notify: Callable[[Stage | ItemResult], None]
+) -> list[ItemResult]:
     """Convert a model to every item of a plan and judge each artifact from its bytes.
 
     An artifact that passes is put at OUT/<item>/ with its report the moment it has passed; one that
@@ -84,7 +84,7 @@ def convert_all(
 
     Args:
         source: The model.
-        data: Training images calibrate, validation images set a missing threshold and choose the rung of
+        data: Training images calibrate, validation images set a missing threshold and choose the recipe of
             INT8, test images judge.
         plan: What to make, where, and by which policy.
         notify: Told of each stage and of each result.
@@ -95,14 +95,14 @@ def convert_all(
         OutputError: The output folder cannot be written.
     """
     with staging(plan.out) as folder:
-        quantized = [FORMATS[item.target] for item in plan.items if item.precision == "int8"]
+        quantized = [FORMATS[item.format] for item in plan.items if item.precision == "int8"]
         needs = Needs(bool(quantized), any(row.calibrated for row in quantized), plan.calibrate)
         shared = share(
             source, data, plan.settings, folder, needs, lambda stage: notify(Stage("source", stage))
         )
         groups = [
-            tuple(item for item in plan.items if item.target == target)
-            for target in dict.fromkeys(item.target for item in plan.items)
+            tuple(item for item in plan.items if item.format == name)
+            for name in dict.fromkeys(item.format for item in plan.items)
         ]
         threads = max(1, machine.cores() // len(groups))
         work = [_FormatWork(items, shared, folder, plan, threads) for items in groups]
@@ -111,29 +111,31 @@ def convert_all(
     return sorted(results, key=lambda result: order.index(result.item))
 
 
-def _run(work: Sequence[_FormatWork], logs: Path, notify: Callable[[Stage | Result], None]) -> list[Result]:
+def _run(
+    work: Sequence[_FormatWork], logs: Path, notify: Callable[[Stage | ItemResult], None]
+) -> list[ItemResult]:
     """One process per format; an item whose process died before its result gets the error as its result."""
     with output_errors(logs):
         logs.mkdir(exist_ok=True)
-    results: dict[str, Result] = {}
+    results: dict[str, ItemResult] = {}
 
-    def notice(job: Job[None], content: Stage | Result) -> None:
-        if isinstance(content, Result):
+    def notice(job: Job[None], content: Stage | ItemResult) -> None:
+        if isinstance(content, ItemResult):
             results[content.item] = content
         notify(content)
 
     jobs = {
-        part.target: Job(part.target, _convert_format, part, logs / f"{part.target}.log", part.threads)
+        part.format: Job(part.format, _convert_format, part, logs / f"{part.format}.log", part.threads)
         for part in work
     }
     for job in jobs.values():
         job.log.unlink(missing_ok=True)
     outcomes = run_jobs(jobs.values(), machine.cores(), notice)
     for part in work:
-        job, outcome = jobs[part.target], outcomes[part.target]
+        job, outcome = jobs[part.format], outcomes[part.format]
         for item in map(str, part.items):
             if isinstance(outcome, EdgeError) and item not in results:
-                notice(job, Result(item, error=outcome))
+                notice(job, ItemResult(item, error=outcome))
         if not any(results[item].error for item in map(str, part.items)):
             job.log.unlink(missing_ok=True)
     if not any(logs.iterdir()):
@@ -147,17 +149,17 @@ def _convert_format(work: _FormatWork, notify: Notify) -> None:
         started = time.monotonic()
         try:
             report, artifact = _convert_item(item, work, notify)
-            result = Result(str(item), report=report, artifact=artifact)
+            result = ItemResult(str(item), report=report, artifact=artifact)
         except EdgeError as error:
             traceback.print_exc()  # into the log; the person sees the message alone
-            log = work.plan.out / "logs" / f"{work.target}.log"
+            log = work.plan.out / "logs" / f"{work.format}.log"
             error.hint = error.hint or f"what the libraries printed is in {log}"
-            result = Result(str(item), error=error)
+            result = ItemResult(str(item), error=error)
         notify(replace(result, seconds=time.monotonic() - started))
 
 
 def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report, Path]:
-    row, shared = FORMATS[item.target], work.shared
+    row, shared = FORMATS[item.format], work.shared
     folder = work.staging / str(item)
     artifact = folder / f"model{row.suffix}"
     calibration = shared.calibration if item.precision == "int8" and row.calibrated else None
@@ -166,7 +168,7 @@ def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report
         real = _make(artifact, item, work, shared.comparison, notify)
     report = _make(artifact, item, work, calibration, notify)
     if real is not None:
-        report = seal(report.model_copy(update={"calibration_cost": calibration_cost(real, report)}))
+        report = with_digest(report.model_copy(update={"calibration_cost": calibration_cost(real, report)}))
     write_report(report, folder / REPORT_NAME)
     write_card(report, folder / CARD_NAME)
     final = work.plan.out / FOLDERS[report.verdict] / str(item)
@@ -177,7 +179,7 @@ def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report
 def _make(
     artifact: Path, item: Item, work: _FormatWork, calibration: Calibration | None, notify: Notify
 ) -> Report:
-    """Convert, INT8 by the lowest rung that holds on the validation split, and judge what stands.
+    """Convert, INT8 by the lowest recipe that holds on the validation split, and judge what stands.
 
     Args:
         artifact: What to write; its folder is emptied.
@@ -186,11 +188,11 @@ def _make(
         calibration: What calibrates it; None where nothing is calibrated.
         notify: Told of each stage.
     """
-    row, shared = FORMATS[item.target], work.shared
+    row, shared = FORMATS[item.format], work.shared
     record = calibration.record if calibration else None
     contract = replace(
         shared.contract,
-        target=item.target,
+        format=item.format,
         precision=item.precision,
         calibration_digest=record.digest if record else None,
         output=row.output,
@@ -202,30 +204,32 @@ def _make(
         out.parent.mkdir()
         run(row, shared.program, contract, quantization, out)
 
-    tried: tuple[RungRecord, ...] = ()
+    tried: tuple[RecipeRecord, ...] = ()
     unsafe = None
     if (trial := shared.trial) is not None and item.precision == "int8":
         images = calibration.images if calibration else np.empty((0, SIDE, SIDE), np.uint8)
-        tried = climb(
-            row.rungs[: work.plan.max_rung],
-            lambda rung: make(Quantization(rung, images, trial.split), f"convert, rung {rung.number}"),
-            lambda: shortcomings(artifact, replace(trial, threads=work.threads)),
+        tried = choose_recipe(
+            row.recipes[: work.plan.max_recipe],
+            lambda recipe: make(
+                Quantization(recipe, images, trial.split), f"convert, recipe {recipe.number}"
+            ),
+            lambda: failed_clauses(artifact, replace(trial, threads=work.threads)),
         )
         if row.can_saturate and work.plan.isa != "none":
-            rung = replace(row.rungs[tried[-1].number - 1], saturating=True)
+            recipe = replace(row.recipes[tried[-1].number - 1], saturating=True)
             unsafe = artifact.parent.with_name(f"{item}-unsafe") / artifact.name
-            make(Quantization(rung, images, trial.split), "convert, for comparison", unsafe)
+            make(Quantization(recipe, images, trial.split), "convert, for comparison", unsafe)
     else:
         make(None, "convert")
-    examination = replace(
-        shared.examination,
+    inputs = replace(
+        shared.inputs,
         threads=work.threads,
         calibration=record,
-        rungs=tried,
+        recipes=tried,
         isa=work.plan.isa,
         unsafe=unsafe,
     )
-    return examine(artifact, examination, lambda stage: notify(Stage(str(item), stage)))
+    return evaluate(artifact, inputs, lambda stage: notify(Stage(str(item), stage)))
 
 
 def validate_all(
@@ -233,9 +237,9 @@ def validate_all(
     data: DataSet,
     settings: PolicySettings,
     load_model: Callable[[str], SourceModel],
-    notify: Callable[[Stage | Result], None],
+    notify: Callable[[Stage | ItemResult], None],
     isa: IsaChoice = "none",
-) -> list[Result]:
+) -> list[ItemResult]:
     """Judge artifacts again, from their bytes.
 
     Args:
@@ -245,7 +249,7 @@ def validate_all(
         load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
             only where no earlier report holds its scores.
         notify: Told of each stage and of each result.
-        isa: Which rows of the processor matrix are computed.
+        isa: Which processor cases are computed.
     """
     test = data.read("test")
     results = []
@@ -254,11 +258,11 @@ def validate_all(
         try:
             artifact = locate(path)
             notify(Stage(name, "source"))
-            examination = replace(_examination(artifact, data, test, settings, load_model), isa=isa)
-            report = examine(artifact, examination, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
-            result = Result(name, report=report, artifact=artifact)
+            inputs = replace(_inputs(artifact, data, test, settings, load_model), isa=isa)
+            report = evaluate(artifact, inputs, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
+            result = ItemResult(name, report=report, artifact=artifact)
         except EdgeError as error:
-            result = Result(name, error=error)
+            result = ItemResult(name, error=error)
         results.append(replace(result, seconds=time.monotonic() - started))
         notify(results[-1])
     return results
@@ -270,7 +274,7 @@ def validate_predictions(
     data: DataSet,
     settings: PolicySettings,
     load_model: Callable[[str], SourceModel],
-) -> Result:
+) -> ItemResult:
     """Judge answers that an artifact gave on another device, by the same policy.
 
     Args:
@@ -285,30 +289,30 @@ def validate_predictions(
         InputError: The artifact or the file cannot be used, or the file speaks of another artifact.
     """
     started, test, artifact = time.monotonic(), data.read("test"), locate(path)
-    examination = _examination(artifact, data, test, settings, load_model)
-    report = examine_predictions(artifact, read_predictions(predictions, len(test.labels)), examination)
-    return Result(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
+    inputs = _inputs(artifact, data, test, settings, load_model)
+    report = evaluate_predictions(artifact, read_predictions(predictions, len(test.labels)), inputs)
+    return ItemResult(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
 
 
-def _examination(
+def _inputs(
     artifact: Path,
     data: DataSet,
     test: Split,
     settings: PolicySettings,
     load_model: Callable[[str], SourceModel],
-) -> Examination:
+) -> EvaluationInputs:
     earlier = _earlier_report(artifact)
     scores = _earlier_scores(earlier, test)
     if scores is None:
         scores = computed_scores(load_model(_source_digest(artifact, earlier)), test)
-    examination = Examination(test, data_record(data, test), scores, settings)
+    inputs = EvaluationInputs(test, data_record(data, test), scores, settings)
     if earlier is None:
-        return examination
+        return inputs
     return replace(
-        examination,
+        inputs,
         calibration=earlier.calibration,
         calibration_cost=earlier.calibration_cost if earlier.data.digest == test.digest else None,
-        rungs=earlier.rungs,
+        recipes=earlier.recipes,
     )
 
 

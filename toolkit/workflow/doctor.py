@@ -12,9 +12,9 @@ from udacimed_edge.converters import FORMATS
 from udacimed_edge.core.data import ENVIRONMENT_VARIABLE
 from udacimed_edge.core.extras import is_installed
 from udacimed_edge.validation.judging.emulation import ARM_ROOT_VARIABLE, arm_root
-from udacimed_edge.validation.judging.processors import ROWS
+from udacimed_edge.validation.judging.processors import CASES
 
-__all__ = ["FormatHealth", "arm_root_found", "data_found", "dicom_found", "examine_formats", "examine_rows"]
+__all__ = ["FormatHealth", "arm_root_found", "data_found", "dicom_found", "format_health", "processor_health"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FormatHealth:
     remedy: str
 
 
-def examine_formats() -> list[FormatHealth]:
+def format_health() -> list[FormatHealth]:
     """Look at every format, importing none of their libraries."""
     return [
         FormatHealth(
@@ -60,11 +60,11 @@ def _execution(name: str, modules: tuple[str, ...]) -> str:
     return "yes"
 
 
-def examine_rows() -> dict[str, str]:
-    """Each row of the processor matrix, by name: whether it can be computed here, or what would help."""
+def processor_health() -> dict[str, str]:
+    """Each processor case, by name: whether it can be computed here, or what would help."""
     return {
         row.name: f"no, {row.processor}: {why}" if (why := row.missing()) else f"yes, {row.processor}"
-        for row in ROWS
+        for row in CASES
     }
 
 

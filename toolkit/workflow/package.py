@@ -36,17 +36,17 @@ from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.rendering.content import sentence
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.convert import convert_all
-from udacimed_edge.workflow.plan import Plan, Result, Stage, device_item
+from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, device_item
 from udacimed_edge.workflow.report import write_card, write_html
 
-__all__ = ["Order", "Package", "add_runner", "convert_for", "package"]
+__all__ = ["Package", "PackageRequest", "add_runner", "convert_for", "package"]
 
 POOL = 64
 """Synthetic radiographs from which a self-test is chosen: twice as many as it takes."""
 
 
 @dataclass(frozen=True)
-class Order:
+class PackageRequest:
     """What `package` was asked for.
 
     Attributes:
@@ -87,7 +87,9 @@ def add_runner(path: Path) -> Path:
     return build_runner(artifact.with_name(NAME))
 
 
-def convert_for(order: Order, data: DataSet, folder: Path, notify: Callable[[Stage | Result], None]) -> Path:
+def convert_for(
+    order: PackageRequest, data: DataSet, folder: Path, notify: Callable[[Stage | ItemResult], None]
+) -> Path:
     """Convert the built-in model to what suits a device best, and judge it.
 
     Args:
@@ -110,7 +112,9 @@ def convert_for(order: Order, data: DataSet, folder: Path, notify: Callable[[Sta
             "name real radiographs with --data; or add --rehearsal, which marks every page",
         )
     item = device_item(order.profile, None)
-    (result,) = convert_all(load_source(None), data, Plan((item,), folder, PolicySettings()), notify)
+    (result,) = convert_all(
+        load_source(None), data, ConversionPlan((item,), folder, PolicySettings()), notify
+    )
     if result.error is not None:
         if str(folder) in result.error.hint:  # the log will be gone with the folder
             result.error.hint = "its log is kept by: udacimed-edge convert, for the same device"
@@ -120,7 +124,7 @@ def convert_for(order: Order, data: DataSet, folder: Path, notify: Callable[[Sta
     return result.artifact
 
 
-def package(path: Path, order: Order, notify: Callable[[str], None] = lambda stage: None) -> Package:
+def package(path: Path, order: PackageRequest, notify: Callable[[str], None] = lambda stage: None) -> Package:
     """Make the bundle of a proven artifact, whole or not at all.
 
     Args:
@@ -146,7 +150,7 @@ def package(path: Path, order: Order, notify: Callable[[str], None] = lambda sta
         with output_errors(folder):
             folder.mkdir()
         copy = copy_artifact(artifact, folder)
-        shutil.copyfile(report_of(artifact), folder / "report.json")  # its seal is over these very bytes
+        shutil.copyfile(report_of(artifact), folder / "report.json")  # its digest is over these very bytes
         write_html([report], folder / "report.html")
         write_card(report, folder / "model-card.md")
         notify("self-test")
@@ -201,8 +205,8 @@ def _require_choice(report: Report, profile: DeviceProfile) -> None:
     Raises:
         GateRefusedError: Format and precision are not among its choices.
     """
-    takes = [f"{choice.target} {choice.precision}" for choice in profile.formats]
-    item = f"{report.artifact.target} {report.artifact.precision}"
+    takes = [f"{choice.format} {choice.precision}" for choice in profile.formats]
+    item = f"{report.artifact.format} {report.artifact.precision}"
     if item not in takes:
         raise GateRefusedError(f"{profile.name} takes no {item}", f"it takes, best first: {', '.join(takes)}")
 
@@ -215,7 +219,7 @@ def _require_same_contract(report: Report, contract: Contract) -> None:
     """
     told = {
         "threshold": (report.threshold, contract.threshold),
-        "format": (report.artifact.target, contract.target),
+        "format": (report.artifact.format, contract.format),
         "precision": (report.artifact.precision, contract.precision),
         "source model": (report.source.digest, contract.source_digest),
     }
@@ -241,7 +245,7 @@ def _facts(report: Report, artifact: Path) -> Facts:
         rehearsal=report.rehearsal,
         created=report.created,
         toolkit_version=__version__,
-        target=cast("Target", report.artifact.target),
+        format=cast("Target", report.artifact.format),
         precision=cast("Precision", report.artifact.precision),
         artifact=artifact.name,
         artifact_digest=report.artifact.digest,

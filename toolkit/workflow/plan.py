@@ -14,19 +14,19 @@ from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import Report
 from udacimed_edge.workflow.prepare import Calibrate
 
-__all__ = ["Item", "Plan", "Result", "Stage", "device_item", "plan_items"]
+__all__ = ["ConversionPlan", "Item", "ItemResult", "Stage", "device_item", "plan_items"]
 
 
 @dataclass(frozen=True)
 class Item:
     """One artifact to be made."""
 
-    target: str
+    format: str
     precision: Precision
 
     def __str__(self) -> str:
         """The name of its folder."""
-        return f"{self.target}-{self.precision}"
+        return f"{self.format}-{self.precision}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Result:
+class ItemResult:
     """What became of one item.
 
     Attributes:
@@ -57,22 +57,22 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConversionPlan:
     """What `convert` was asked for.
 
     Attributes:
         items: What to make.
         out: Where it goes.
         settings: The policy's bounds.
-        max_rung: The highest rung of the INT8 ladder that is tried, from 1; None for all.
+        max_recipe: The highest INT8 recipe that is tried, from 1; None for all.
         calibrate: Which images calibrate INT8.
-        isa: Which rows of the processor matrix are computed.
+        isa: Which processor cases are computed.
     """
 
     items: tuple[Item, ...]
     out: Path
     settings: PolicySettings
-    max_rung: int | None = None
+    max_recipe: int | None = None
     calibrate: Calibrate = "train"
     isa: IsaChoice = "none"
 
@@ -113,6 +113,6 @@ def device_item(profile: DeviceProfile, precision: Precision | None) -> Item:
     """
     for choice in profile.formats:
         if precision in (None, choice.precision):
-            return Item(choice.target, choice.precision)
-    has = ", ".join(f"{choice.target} {choice.precision}" for choice in profile.formats)
+            return Item(choice.format, choice.precision)
+    has = ", ".join(f"{choice.format} {choice.precision}" for choice in profile.formats)
     raise InputError(f"{profile.name} takes no {precision}", f"it takes: {has}")

@@ -15,7 +15,12 @@ from udacimed_edge.converters.calibration import calibration_digest, calibration
 from udacimed_edge.core.data import DataSet, Split, open_data
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
-from udacimed_edge.validation.judging.evaluate import Examination, SourceScores, check_source, data_record
+from udacimed_edge.validation.judging.evaluate import (
+    EvaluationInputs,
+    SourceScores,
+    check_source,
+    data_record,
+)
 from udacimed_edge.validation.metrics.metrics import highest_threshold
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import CalibrationRecord
@@ -46,7 +51,7 @@ class Needs:
     """What the artifacts to be made take.
 
     Attributes:
-        int8: Some artifact is int8: the validation split chooses its rung.
+        int8: Some artifact is int8: the validation split chooses its recipe.
         calibrated: Some format calibrates it on images.
         calibrate: Which images.
     """
@@ -70,9 +75,9 @@ class Shared:
 
     Attributes:
         program: The exported program.
-        contract: What every artifact says; target, precision and calibration still to be filled in.
-        examination: What every artifact is judged on.
-        trial: What the candidates of an INT8 ladder are judged on: the validation split; None without INT8.
+        contract: What every artifact says; format, precision and calibration still to be filled in.
+        inputs: What every artifact is judged on.
+        trial: What the candidates of INT8 recipes are judged on: the validation split; None without INT8.
         calibration: None where nothing is calibrated.
         comparison: Training images to compare synthetic calibration with; None where there is nothing to
             compare.
@@ -80,8 +85,8 @@ class Shared:
 
     program: Path
     contract: Contract
-    examination: Examination
-    trial: Examination | None = None
+    inputs: EvaluationInputs
+    trial: EvaluationInputs | None = None
     calibration: Calibration | None = None
     comparison: Calibration | None = None
 
@@ -98,7 +103,7 @@ def share(
 
     Args:
         source: The model.
-        data: Training images calibrate, validation images set a missing threshold and choose the rung of
+        data: Training images calibrate, validation images set a missing threshold and choose the recipe of
             INT8, test images judge.
         settings: The policy's bounds, which the source model must satisfy itself.
         folder: Where the exported program goes.
@@ -114,13 +119,13 @@ def share(
     calibration = _calibration(open_data("synthetic") if synthetic else data) if needs.calibrated else None
     comparison = _calibration(data) if calibration and synthetic and data.origin != "synthetic" else None
     notify("predict")
-    examination = _examination(source, data, "test", settings)
-    _require_good_source(examination, threshold)
-    trial = _examination(source, data, "validation", settings) if needs.int8 else None
+    inputs = _inputs(source, data, "test", settings)
+    _require_good_source(inputs, threshold)
+    trial = _inputs(source, data, "validation", settings) if needs.int8 else None
     notify("export")
     program = _export(source, folder / "program.pt2")
     contract = Contract(
-        target="",
+        format="",
         precision="",
         threshold=threshold,
         threshold_origin=origin,
@@ -129,14 +134,14 @@ def share(
         calibration_digest=None,
         toolkit_version=__version__,
     )
-    return Shared(program, contract, examination, trial, calibration, comparison)
+    return Shared(program, contract, inputs, trial, calibration, comparison)
 
 
-def _examination(
+def _inputs(
     source: SourceModel, data: DataSet, name: Literal["test", "validation"], settings: PolicySettings
-) -> Examination:
+) -> EvaluationInputs:
     split = data.read(name)
-    return Examination(split, data_record(data, split), computed_scores(source, split), settings)
+    return EvaluationInputs(split, data_record(data, split), computed_scores(source, split), settings)
 
 
 def set_threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
@@ -181,10 +186,10 @@ def computed_scores(source: SourceModel, split: Split) -> SourceScores:
     )
 
 
-def _require_good_source(examination: Examination, threshold: float) -> None:
-    scores = examination.source
+def _require_good_source(inputs: EvaluationInputs, threshold: float) -> None:
+    scores = inputs.source
     try:
-        check_source(scores, examination.split, threshold, examination.settings)
+        check_source(scores, inputs.split, threshold, inputs.settings)
     except GateRefusedError as error:
         raise GateRefusedError(
             f"nothing was converted: the source model {scores.name} itself, at threshold {threshold:.4f}, "

@@ -1,6 +1,6 @@
-"""The ladder of INT8: one rung after another, judged on the validation split, until one holds.
+"""The recipes of INT8: one after another, judged on the validation split, until one holds.
 
-Which rung an artifact stands on is a choice, and a choice made on the test split would flatter it there.
+Which recipe an artifact stands on is a choice, and a choice made on the test split would flatter it there.
 So the validation split chooses, and the test split judges only what was chosen.
 """
 
@@ -12,41 +12,43 @@ from pathlib import Path
 
 import numpy as np
 
-from udacimed_edge.converters.base import Rung
+from udacimed_edge.converters.base import QuantizationRecipe
 from udacimed_edge.core.errors import UnsupportedError
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.validation.judging.evaluate import BATCH, open_predictor
-from udacimed_edge.validation.judging.inputs import Examination
+from udacimed_edge.validation.judging.inputs import EvaluationInputs
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics
 from udacimed_edge.validation.policy.clauses import Evidence
 from udacimed_edge.validation.policy.policy import processor_policy
-from udacimed_edge.validation.report import RungRecord
+from udacimed_edge.validation.report import RecipeRecord
 
-__all__ = ["climb", "shortcomings"]
+__all__ = ["choose_recipe", "failed_clauses"]
 
 
-def climb(
-    rungs: Sequence[Rung], make: Callable[[Rung], None], judge: Callable[[], tuple[Contract | None, str]]
-) -> tuple[RungRecord, ...]:
-    """Convert by one rung after another until a candidate holds.
+def choose_recipe(
+    recipes: Sequence[QuantizationRecipe],
+    make: Callable[[QuantizationRecipe], None],
+    judge: Callable[[], tuple[Contract | None, str]],
+) -> tuple[RecipeRecord, ...]:
+    """Convert by one recipe after another until a candidate holds.
 
     Args:
-        rungs: The lowest first.
-        make: Makes a rung's candidate, in the place of the one before.
+        recipes: The lowest first.
+        make: Makes a recipe's candidate, in the place of the one before.
         judge: Judges the candidate that was made last: its contract, and why it does not hold, empty where
-            it does. What cannot be executed here has no contract, and then the ladder ends.
+            it does. What cannot be executed here has no contract, and then no other is tried.
 
     Returns:
-        The rungs that were tried; the candidate of the last one is what stands.
+        The recipes that were tried; the candidate of the last one is what stands.
     """
-    tried: list[RungRecord] = []
-    for rung in rungs:
-        make(rung)
+    tried: list[RecipeRecord] = []
+    for recipe in recipes:
+        make(recipe)
         contract, reason = judge()
         kept = contract.float_layers if contract else ()
         tried.append(
-            RungRecord(
-                number=rung.number, name=rung.name, passed=not reason, reason=reason, float_layers=kept
+            RecipeRecord(
+                number=recipe.number, name=recipe.name, passed=not reason, reason=reason, float_layers=kept
             )
         )
         if not reason or contract is None:
@@ -54,11 +56,11 @@ def climb(
     return tuple(tried)
 
 
-def shortcomings(artifact: Path, trial: Examination) -> tuple[Contract | None, str]:
+def failed_clauses(artifact: Path, trial: EvaluationInputs) -> tuple[Contract | None, str]:
     """Why an artifact's answers do not satisfy the policy on the split that chooses.
 
     Sensitivity is held to the policy's bound, or to what the source model itself reaches on this split
-    where that is less: a threshold may have been set where the source misses a few more here, and no rung
+    where that is less: a threshold may have been set where the source misses a few more here, and no recipe
     can mend that.
 
     Args:

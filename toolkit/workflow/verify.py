@@ -23,13 +23,13 @@ from udacimed_edge.core.artifact import REPORT_NAME
 from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime import selftest
-from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
+from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.targets.bundle import inspection
 from udacimed_edge.targets.bundle.archive import require_plain, unpack
 from udacimed_edge.targets.bundle.inspection import Contents, NotCheckedError, require
 from udacimed_edge.targets.bundle.manifest import MANIFEST, SUMS
 from udacimed_edge.targets.bundle.vectors import VECTORS
-from udacimed_edge.validation.judging.audit import count_work, weight_dtypes
+from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
 from udacimed_edge.validation.policy.clauses import Evidence
@@ -140,7 +140,7 @@ def _run(name: str, check: Callable[[_Bundle], str], bundle: _Bundle) -> Check:
         here = isinstance(error, (NotCheckedError, ExtraMissingError))
         text = "; ".join(filter(None, (error.message, error.hint)))
         return Check("not checked" if here else "NOT OK", name, text)
-    except ContractError as error:
+    except ArtifactError as error:
         return Check("NOT OK", name, str(error))
 
 
@@ -152,7 +152,7 @@ def _check_report(bundle: _Bundle) -> str:
     told = {
         "artifact_digest": digest,
         "report_digest": report.report_digest,
-        "target": report.artifact.target,
+        "target": report.artifact.format,
         "precision": report.artifact.precision,
         "source_digest": report.source.digest,
         "threshold": report.threshold,
@@ -218,8 +218,8 @@ def _check_contract(bundle: _Bundle) -> str:
     # read as a contract is: an older report lacks the fields that this version added
     stated = Contract.from_json(json.dumps(report.artifact.contract))
     require(inside == stated, "it is not the one in the report")
-    says = (report.artifact.target, report.artifact.precision, report.threshold, report.source.digest)
-    told = (inside.target, inside.precision, inside.threshold, inside.source_digest)
+    says = (report.artifact.format, report.artifact.precision, report.threshold, report.source.digest)
+    told = (inside.format, inside.precision, inside.threshold, inside.source_digest)
     require(told == says, f"the artifact says {told}, its report {says}")
     return f"read from the artifact: {inside.precision}, threshold {inside.threshold:.4f}"
 
@@ -237,7 +237,7 @@ def _check_weights(bundle: _Bundle) -> str:
     if bundle.artifact.suffix == ".mlpackage":
         raise NotCheckedError("counting a Core ML package's takes long: `udacimed-edge validate` does")
     executor, stated = bundle.predictor.executor, bundle.report.artifact
-    counted, work = weight_dtypes(bundle.artifact), count_work(bundle.artifact)
+    counted, work = weight_dtypes(bundle.artifact), count_macs(bundle.artifact)
     require(counted == stated.weight_dtypes, f"the report says {stated.weight_dtypes}, its tensors {counted}")
     # an older report does not count operators; the policy of this version refuses one that does not
     require(stated.macs in ({}, work.macs), f"the report says {stated.macs}, its operators {work.macs}")

@@ -35,7 +35,7 @@ def open_artifact(path: Path, operations: Mapping[str, Callable[..., Any]] | Non
     `operations`, where given, stands in for `OPERATIONS`.
 
     Raises:
-        ContractError: Not a Core ML package, damaged, or without a contract of ours.
+        ArtifactError: Not a Core ML package, damaged, or without a contract of ours.
         InputError: Its program or weights cannot be read, or do not fit the contract.
         UnsupportedError: It holds an operation, or a form of one, outside `OPERATIONS`.
         ExtraMissingError: coremltools is not installed.
@@ -72,7 +72,7 @@ def weight_dtypes(path: Path) -> dict[str, int]:
         MIL's ("fp32", "fp16", "int8", "uint8"); "computed" where a weight is the result of operations.
 
     Raises:
-        ContractError: Not a Core ML package.
+        ArtifactError: Not a Core ML package.
         InputError: Its program or weights cannot be read.
         UnsupportedError: It holds an operation outside `OPERATIONS`.
         ExtraMissingError: coremltools is not installed.

@@ -14,7 +14,7 @@ from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.runtime.triton import MODEL
 
-__all__ = ["Work", "count_work", "weight_dtypes"]
+__all__ = ["ComputeCost", "count_macs", "weight_dtypes"]
 
 _PRECISIONS = {
     "float32": "fp32",
@@ -112,11 +112,11 @@ def _triton_tensors(path: Path) -> Tensors:
         yield onnx.TensorProto.DataType.Name(tensor.data_type).lower(), tensor.dims
 
 
-# Work: operators and multiply-accumulates
+# ComputeCost: operators and multiply-accumulates
 
 
 @dataclass(frozen=True)
-class Work:
+class ComputeCost:
     """What computing one image takes, by the type it is computed in: "int8", "fp16", "fp32" and others.
 
     INT8 sums in 32 bits in every format; what is meant is the type of the factors. "int16" is an activation
@@ -141,7 +141,7 @@ class Operation(NamedTuple):
     macs: int = 0
 
 
-def count_work(path: Path) -> Work:
+def count_macs(path: Path) -> ComputeCost:
     """Count an artifact's operators and multiply-accumulates.
 
     Args:
@@ -171,7 +171,7 @@ def count_work(path: Path) -> Work:
             f"{path} computes with operators whose work is not known here: {', '.join(sorted(unknown))}",
             "it cannot be shown in which type it computes, so it is not judged",
         )
-    return Work(dict(operators), dict(+macs))
+    return ComputeCost(dict(operators), dict(+macs))
 
 
 _NO_PRODUCTS = """

@@ -20,11 +20,11 @@ from udacimed_edge.core.data import DataSet, Split
 from udacimed_edge.core.errors import InputError, UnsupportedError
 from udacimed_edge.core.extras import require_installed
 from udacimed_edge.core.files import files_of, path_digest, sha256_file
-from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
+from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
-from udacimed_edge.validation.judging.audit import count_work, weight_dtypes
-from udacimed_edge.validation.judging.inputs import Examination, Execution, SourceScores
-from udacimed_edge.validation.judging.processors import matrix
+from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, SourceScores
+from udacimed_edge.validation.judging.processors import evaluate_processors
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, invariance, prediction_digest
 from udacimed_edge.validation.metrics.records import Comparison, Invariance, Metrics
 from udacimed_edge.validation.policy.clauses import Evidence
@@ -39,16 +39,16 @@ from udacimed_edge.validation.report import (
     PredictionRecord,
     Report,
     SourceRecord,
-    seal,
+    with_digest,
 )
 
 __all__ = [
-    "Examination",
+    "EvaluationInputs",
     "Execution",
     "SourceScores",
     "check_source",
     "data_record",
-    "examine",
+    "evaluate",
     "judge",
     "open_predictor",
     "require_same_source",
@@ -102,7 +102,7 @@ def open_predictor(path: Path, threads: int = 0) -> Predictor:
 
             return mil.open_artifact(path)
         return open_artifact(path, threads)
-    except ContractError as error:
+    except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
 
 
@@ -116,33 +116,33 @@ _RUNTIMES = {
 assert _RUNTIMES.keys() == SUFFIXES.keys()
 
 
-def examine(
-    path: Path, examination: Examination, notify: Callable[[str], None] = lambda stage: None
+def evaluate(
+    path: Path, inputs: EvaluationInputs, notify: Callable[[str], None] = lambda stage: None
 ) -> Report:
     """Judge one artifact from its bytes.
 
     Args:
         path: The artifact.
-        examination: What it is judged on.
+        inputs: What it is judged on.
         notify: Called with each stage's name.
 
     Raises:
-        InputError: Not an artifact of ours, damaged, or made from another model than the examination's.
+        InputError: Not an artifact of ours, damaged, or made from another model than the inputs's.
         ExtraMissingError: The format's runtime is not installed.
     """
     digest = path_digest(path)
     notify("audit")
     try:
-        predictor = open_predictor(path, examination.threads)
-        require_same_source(path, predictor.contract, examination.source)
+        predictor = open_predictor(path, inputs.threads)
+        require_same_source(path, predictor.contract, inputs.source)
         notify("predict")
-        runs, latency = _runs(predictor, examination)
+        runs, latency = _runs(predictor, inputs)
     except UnsupportedError as error:
-        return _skipped(path, digest, examination, error)
+        return _skipped(path, digest, inputs, error)
     execution = Execution(predictor.contract, predictor.executor, runs, latency)
-    execution = replace(execution, processors=matrix(path, execution, examination, notify))
+    execution = replace(execution, processors=evaluate_processors(path, execution, inputs, notify))
     notify("judge")
-    return judge(path, digest, execution, examination)
+    return judge(path, digest, execution, inputs)
 
 
 def require_same_source(path: Path, contract: Contract, source: SourceScores) -> None:
@@ -159,9 +159,9 @@ def require_same_source(path: Path, contract: Contract, source: SourceScores) ->
         )
 
 
-def _runs(predictor: Predictor, examination: Examination) -> tuple[list[NDArray[np.float64]], LatencyRecord]:
+def _runs(predictor: Predictor, inputs: EvaluationInputs) -> tuple[list[NDArray[np.float64]], LatencyRecord]:
     """The whole split twice alike, the last time image by image; thrice where the format takes batches."""
-    images, batch = examination.split.images, predictor.batch or BATCH
+    images, batch = inputs.split.images, predictor.batch or BATCH
     sizes = [batch, 1] if batch == 1 else [batch, batch, 1]
     runs = [
         np.concatenate([predictor.predict(images[i : i + size]) for i in range(0, len(images), size)])
@@ -173,7 +173,7 @@ def _runs(predictor: Predictor, examination: Examination) -> tuple[list[NDArray[
         single.append(predictor.predict(image[None]))
         times_ms.append(1000 * (time.perf_counter() - started))
     median, p95 = np.percentile(times_ms, [50, 95])
-    latency = LatencyRecord(median_ms=float(median), p95_ms=float(p95), threads=examination.threads)
+    latency = LatencyRecord(median_ms=float(median), p95_ms=float(p95), threads=inputs.threads)
     return [*runs, np.concatenate(single)], latency
 
 
@@ -186,33 +186,33 @@ class _Findings:
     invariance: Invariance | None = None
 
 
-def _find(runs: list[NDArray[np.float64]], threshold: float, examination: Examination) -> _Findings:
+def _find(runs: list[NDArray[np.float64]], threshold: float, inputs: EvaluationInputs) -> _Findings:
     if not all(np.isfinite(run).all() for run in runs):
         return _Findings()
-    labels = examination.split.labels
+    labels = inputs.split.labels
     return _Findings(
         compute_metrics(labels, runs[0], threshold),
-        compare(labels, examination.source.probabilities, runs[0], threshold),
+        compare(labels, inputs.source.probabilities, runs[0], threshold),
         invariance(runs, threshold) if len(runs) > 1 else None,
     )
 
 
-def judge(path: Path, digest: str, execution: Execution, examination: Examination) -> Report:
+def judge(path: Path, digest: str, execution: Execution, inputs: EvaluationInputs) -> Report:
     """Ask the policy about what an artifact answered.
 
     Args:
         path: The artifact; its weights are audited.
         digest: Of the artifact, taken before it was executed.
         execution: What it answered.
-        examination: What it is judged on.
+        inputs: What it is judged on.
     """
     contract, runs = execution.contract, execution.runs
-    dtypes, work = weight_dtypes(path), count_work(path)
-    found = _find(runs, contract.threshold, examination)
-    labels, source = examination.split.labels, examination.source.probabilities
+    dtypes, work = weight_dtypes(path), count_macs(path)
+    found = _find(runs, contract.threshold, inputs)
+    labels, source = inputs.split.labels, inputs.source.probabilities
     processors = {row.name: row.verdict for row in execution.processors if not row.comparison_only}
     clauses = artifact_policy(
-        examination.settings, with_processors=bool(processors), with_ladder=bool(examination.rungs)
+        inputs.settings, with_processors=bool(processors), with_recipes=bool(inputs.recipes)
     ).judge(
         Evidence(
             artifact=found.metrics,
@@ -224,13 +224,13 @@ def judge(path: Path, digest: str, execution: Execution, examination: Examinatio
             weight_dtypes=dtypes,
             macs=work.macs,
             float_layers=contract.float_layers,
-            rungs={rung.number: rung.passed for rung in examination.rungs},
+            recipes={recipe.number: recipe.passed for recipe in inputs.recipes},
             processors=processors,
         )
     )
     failed = [str(clause) for clause in clauses if not clause.passed]
-    report = _blank(path, digest, contract, examination)
-    return seal(
+    report = _blank(path, digest, contract, inputs)
+    return with_digest(
         report.model_copy(
             update={
                 "verdict": "FAIL" if failed else "PASS",
@@ -240,7 +240,7 @@ def judge(path: Path, digest: str, execution: Execution, examination: Examinatio
                     update={"weight_dtypes": dtypes, "operators": work.operators, "macs": work.macs}
                 ),
                 "metrics": found.metrics,
-                "sensitivity_bound_clears": _bound_clears(found.metrics, examination.settings),
+                "sensitivity_bound_clears": _bound_clears(found.metrics, inputs.settings),
                 "comparison": found.comparison,
                 "invariance": found.invariance,
                 "latency": execution.latency,
@@ -265,21 +265,21 @@ def _bound_clears(metrics: Metrics | None, settings: PolicySettings) -> bool | N
     return None if interval is None else interval.low >= settings.min_sensitivity
 
 
-def _skipped(path: Path, digest: str, examination: Examination, error: UnsupportedError) -> Report:
+def _skipped(path: Path, digest: str, inputs: EvaluationInputs, error: UnsupportedError) -> Report:
     from udacimed_edge.runtime.coreml import read_contract
 
     # only a Core ML artifact can be unsupported, and its contract is read without executing it
     contract = read_contract(path)
-    return seal(_blank(path, digest, contract, examination).model_copy(update={"reason": str(error)}))
+    return with_digest(_blank(path, digest, contract, inputs).model_copy(update={"reason": str(error)}))
 
 
-def _blank(path: Path, digest: str, contract: Contract, examination: Examination) -> Report:
+def _blank(path: Path, digest: str, contract: Contract, inputs: EvaluationInputs) -> Report:
     """A report on an artifact that was not executed: SKIP until shown otherwise."""
-    data, source = examination.data, examination.source
+    data, source = inputs.data, inputs.source
     rehearsal = data.origin == "synthetic"
     return Report(
         title=("REHEARSAL, no evidence: " if rehearsal else "")
-        + f"{contract.target} {contract.precision} of {contract.source_name}",
+        + f"{contract.format} {contract.precision} of {contract.source_name}",
         verdict="SKIP",
         reason="",
         rehearsal=rehearsal,
@@ -290,23 +290,23 @@ def _blank(path: Path, digest: str, contract: Contract, examination: Examination
         threshold=contract.threshold,
         threshold_origin=contract.threshold_origin,
         data=data,
-        calibration=examination.calibration,
-        calibration_cost=examination.calibration_cost,
-        rungs=examination.rungs,
+        calibration=inputs.calibration,
+        calibration_cost=inputs.calibration_cost,
+        recipes=inputs.recipes,
         source=SourceRecord(
             name=source.name,
             digest=source.digest,
             scores_from=source.origin,
-            metrics=compute_metrics(examination.split.labels, source.probabilities, contract.threshold),
+            metrics=compute_metrics(inputs.split.labels, source.probabilities, contract.threshold),
         ),
         metrics=None,
         sensitivity_bound_clears=None,
         comparison=None,
         invariance=None,
-        policy=PolicyRecord(settings=examination.settings, digest=examination.settings.digest(), clauses=()),
+        policy=PolicyRecord(settings=inputs.settings, digest=inputs.settings.digest(), clauses=()),
         predictions=PredictionRecord(
             digest=None,
-            labels=tuple(int(label) for label in examination.split.labels),
+            labels=tuple(int(label) for label in inputs.split.labels),
             source=tuple(float(p) for p in source.probabilities),
             artifact=(),
         ),
@@ -322,7 +322,7 @@ def _artifact_record(path: Path, digest: str, contract: Contract) -> ArtifactRec
         for f in files_of(path)
     )
     return ArtifactRecord(
-        target=contract.target,
+        format=contract.format,
         precision=contract.precision,
         digest=digest,
         size_bytes=sum(f.size_bytes for f in files),

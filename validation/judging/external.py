@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import path_digest, read_text
-from udacimed_edge.runtime.contract import Contract, ContractError, probability_of_pneumonia
+from udacimed_edge.runtime.contract import ArtifactError, Contract, probability_of_pneumonia
 from udacimed_edge.validation.judging.evaluate import (
-    Examination,
+    EvaluationInputs,
     Execution,
     judge,
     open_predictor,
@@ -28,7 +28,7 @@ from udacimed_edge.validation.judging.evaluate import (
 )
 from udacimed_edge.validation.report import Report
 
-__all__ = ["Predictions", "examine_predictions", "read_predictions"]
+__all__ = ["Predictions", "evaluate_predictions", "read_predictions"]
 
 _FORMAT = "examples/PREDICTIONS.md describes the format"
 
@@ -83,17 +83,17 @@ def read_predictions(path: Path, images: int) -> Predictions:
     )
 
 
-def examine_predictions(artifact: Path, predictions: Predictions, examination: Examination) -> Report:
+def evaluate_predictions(artifact: Path, predictions: Predictions, inputs: EvaluationInputs) -> Report:
     """Judge what an artifact answered elsewhere, by the gate that judges what it answers here.
 
     Args:
         artifact: Its bytes: contract, digest and weights come from them.
         predictions: What it answered.
-        examination: What it is judged on.
+        inputs: What it is judged on.
 
     Raises:
         InputError: The predictions are another artifact's, or the artifact is damaged, no artifact of ours,
-            or made from another model than the examination's.
+            or made from another model than the inputs's.
         ExtraMissingError: The libraries that read the format are not installed.
     """
     digest = path_digest(artifact)
@@ -104,9 +104,9 @@ def examine_predictions(artifact: Path, predictions: Predictions, examination: E
             "name the artifact that was executed, or execute this one",
         )
     contract = _contract(artifact)
-    require_same_source(artifact, contract, examination.source)
+    require_same_source(artifact, contract, inputs.source)
     executor = f"executed on {predictions.device}, as stated in {predictions.file}"
-    return judge(artifact, digest, Execution(contract, executor, predictions.runs), examination)
+    return judge(artifact, digest, Execution(contract, executor, predictions.runs), inputs)
 
 
 def _contract(artifact: Path) -> Contract:
@@ -117,7 +117,7 @@ def _contract(artifact: Path) -> Contract:
 
     try:
         return read_contract(artifact)
-    except ContractError as error:
+    except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
 
 

@@ -18,13 +18,13 @@ from udacimed_edge.validation.report import (
     DataRecord,
     LatencyRecord,
     ProcessorRecord,
-    RungRecord,
+    RecipeRecord,
 )
 
-__all__ = ["ISA_CHOICES", "Examination", "Execution", "IsaChoice", "SourceScores"]
+__all__ = ["ISA_CHOICES", "EvaluationInputs", "Execution", "IsaChoice", "SourceScores"]
 
 IsaChoice = Literal["auto", "none", "here", "all"]
-"""Which rows of the processor matrix: none, those that need no emulator, or all of them; "auto" is "here"
+"""Which processor cases: none, those that need no emulator, or all of them; "auto" is "here"
 for int8 and "none" otherwise."""
 
 ISA_CHOICES: tuple[IsaChoice, ...] = get_args(IsaChoice)
@@ -48,7 +48,7 @@ class SourceScores:
 
 
 @dataclass(frozen=True)
-class Examination:
+class EvaluationInputs:
     """What an artifact is judged on, and by what.
 
     Attributes:
@@ -58,9 +58,9 @@ class Examination:
         settings: The policy's bounds.
         calibration: The INT8 calibration images, for the report.
         calibration_cost: The same artifact calibrated on patients' images, for the report.
-        rungs: The rungs of the INT8 ladder that were tried; the last must have held.
+        recipes: The INT8 recipes that were tried; the last must have held.
         threads: Threads of one prediction; 0 for one per core.
-        isa: Which rows of the processor matrix are computed.
+        isa: Which processor cases are computed.
         unsafe: An artifact of the same model in its format's faster, unsafe setting: the same rows of it
             are computed, and shown for comparison alone. None for no comparison.
     """
@@ -71,7 +71,7 @@ class Examination:
     settings: PolicySettings
     calibration: CalibrationRecord | None = None
     calibration_cost: CalibrationCost | None = None
-    rungs: tuple[RungRecord, ...] = ()
+    recipes: tuple[RecipeRecord, ...] = ()
     threads: int = 0
     isa: IsaChoice = "none"
     unsafe: Path | None = None
@@ -87,7 +87,7 @@ class Execution:
         runs: The whole split once or more, each float64 of shape (n,), 0..1 or not finite; the first is
             judged.
         latency: How long one image took; None where it was not measured.
-        processors: The processor matrix; empty where it was not asked for.
+        processors: The processor cases; empty where it was not asked for.
     """
 
     contract: Contract

@@ -1,8 +1,8 @@
-"""The processor matrix: one artifact, judged as other processors compute it.
+"""The processor cases: one artifact, judged as other processors compute it.
 
-A row whose answers break the policy is FAIL, and so is the artifact. A row that no emulator computed is
+A case whose answers break the policy is FAIL, and so is the artifact. A case that no emulator computed is
 SKIP, with the reason: a missing emulator, one that died and one that hung tell nothing about the artifact.
-A row without an emulator that dies or hangs is FAIL: there it is the artifact's own runtime that did not
+A case without an emulator that dies or hangs is FAIL: there it is the artifact's own runtime that did not
 answer, on this very machine.
 """
 
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 import udacimed_edge
 from udacimed_edge.core import machine
 from udacimed_edge.validation.judging.emulation import PATIENCE_S, Command, Emulator, run_all
-from udacimed_edge.validation.judging.inputs import Examination, Execution, IsaChoice
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, IsaChoice
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, invariance, prediction_digest
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.policy.clauses import ClauseResult, Evidence
 from udacimed_edge.validation.policy.policy import processor_policy
 from udacimed_edge.validation.report import ProcessorRecord, Verdict
 
-__all__ = ["ROWS", "Row", "matrix", "processor_rows", "rows_of"]
+__all__ = ["CASES", "ProcessorCase", "cases_of", "evaluate_processors", "processor_records"]
 
 TELL_EVERY_S = 5.0
 
@@ -41,12 +41,12 @@ _JUDGED = ""
 
 
 @dataclass(frozen=True)
-class Row:
+class ProcessorCase:
     """One processor and how its answers are computed.
 
     Attributes:
         name: Its format first.
-        target: The format.
+        format: Its name.
         processor: What it stands for, in words.
         module: What runs in its process: `python -m MODULE ARTIFACT IMAGES.npy ANSWERS.npy`.
         needs: The instruction set without which this machine cannot stand for it.
@@ -55,7 +55,7 @@ class Row:
     """
 
     name: str
-    target: str
+    format: str
     processor: str
     module: str = "udacimed_edge.runtime.answers"
     needs: str = ""
@@ -84,100 +84,104 @@ _CORTEX_A72 = Emulator("qemu-aarch64-static", "cortex-a72", foreign=True)
 _LAPTOP = "x86-64 without VNNI (Haswell, 2013)"
 _RASPBERRY = "ARM Cortex-A72 (Raspberry Pi 4)"
 
-ROWS = (
-    Row("openvino-native", "openvino", "this machine"),
-    Row(
+CASES = (
+    ProcessorCase("openvino-native", "openvino", "this machine"),
+    ProcessorCase(
         "openvino-avx512",
         "openvino",
         "x86-64 with AVX-512, without VNNI",
         needs="avx512f",
         environment={"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     ),
-    Row(
+    ProcessorCase(
         "openvino-avx2",
         "openvino",
         "x86-64 with AVX2, without VNNI",
         needs="avx2",
         environment={"ONEDNN_MAX_CPU_ISA": "AVX2"},
     ),
-    Row("ort-native", "ort", "this machine"),
-    Row("ort-haswell", "ort", _LAPTOP, emulator=_HASWELL),
-    Row("ort-cortex-a72", "ort", _RASPBERRY, emulator=_CORTEX_A72),
-    Row("litert-native", "litert", "this machine"),
-    Row("litert-haswell", "litert", _LAPTOP, emulator=_HASWELL),
-    Row("litert-cortex-a72", "litert", _RASPBERRY, emulator=_CORTEX_A72),
+    ProcessorCase("ort-native", "ort", "this machine"),
+    ProcessorCase("ort-haswell", "ort", _LAPTOP, emulator=_HASWELL),
+    ProcessorCase("ort-cortex-a72", "ort", _RASPBERRY, emulator=_CORTEX_A72),
+    ProcessorCase("litert-native", "litert", "this machine"),
+    ProcessorCase("litert-haswell", "litert", _LAPTOP, emulator=_HASWELL),
+    ProcessorCase("litert-cortex-a72", "litert", _RASPBERRY, emulator=_CORTEX_A72),
     # The judged run stands for itself: running it once more is what takes longest of all
-    Row("coreml-judged", "coreml", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED),
-    Row(
+    ProcessorCase(
+        "coreml-judged", "coreml", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED
+    ),
+    ProcessorCase(
         "coreml-half-sums",
         "coreml",
         "a device that adds in float16",
         module="udacimed_edge.validation.coreml.fp16_accumulation",
     ),
 )
-"""Every row, in the order in which they are shown.
+"""Every case, in the order in which they are shown.
 
 ONEDNN_MAX_CPU_ISA caps the instruction sets of OpenVINO's kernels
 (https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html).
 """
 
 
-def rows_of(target: str, precision: str, choice: IsaChoice) -> tuple[Row, ...]:
-    """The rows that a choice stands for, for an artifact of this format and precision."""
+def cases_of(format_name: str, precision: str, choice: IsaChoice) -> tuple[ProcessorCase, ...]:
+    """The cases that a choice stands for, for an artifact of this format and precision."""
     if choice == "none" or (choice == "auto" and precision != "int8"):
         return ()
-    return tuple(row for row in ROWS if row.target == target and (choice == "all" or row.emulator is None))
+    return tuple(
+        case for case in CASES if case.format == format_name and (choice == "all" or case.emulator is None)
+    )
 
 
-def matrix(
-    artifact: Path, execution: Execution, examination: Examination, notify: Callable[[str], None]
+def evaluate_processors(
+    artifact: Path, execution: Execution, inputs: EvaluationInputs, notify: Callable[[str], None]
 ) -> tuple[ProcessorRecord, ...]:
-    """The rows that an examination asks for, those of its unsafe variant after the artifact's own.
+    """The cases that an inputs asks for, those of its unsafe variant after the artifact's own.
 
     Returns:
-        Nothing where no row was asked for, or an answer of the judged run is not finite.
+        Nothing where no case was asked for, or an answer of the judged run is not finite.
     """
     if not np.isfinite(execution.runs[0]).all():
         return ()
-    records = processor_rows(artifact, execution, examination, notify)
-    if not records or examination.unsafe is None:
+    records = processor_records(artifact, execution, inputs, notify)
+    if not records or inputs.unsafe is None:
         return records
-    unsafe = processor_rows(examination.unsafe, execution, examination, notify, comparison_only=True)
+    unsafe = processor_records(inputs.unsafe, execution, inputs, notify, comparison_only=True)
     return (*records, *unsafe)
 
 
-def processor_rows(
+def processor_records(
     artifact: Path,
     execution: Execution,
-    examination: Examination,
+    inputs: EvaluationInputs,
     notify: Callable[[str], None],
     comparison_only: bool = False,
 ) -> tuple[ProcessorRecord, ...]:
-    """Compute an artifact as every row does, each in its own process, and judge the answers.
+    """Compute an artifact as every case does, each in its own process, and judge the answers.
 
     Args:
         artifact: What is computed.
-        execution: The judged run, finite, with which every row is compared.
-        examination: What the rows are judged on; as many are computed at once as it has threads.
-        notify: Told how far the running rows are, for example "ort-haswell 120/624".
+        execution: The judged run, finite, with which every case is compared.
+        inputs: What the cases are judged on; as many are computed at once as it has threads.
+        notify: Told how far the running cases are, for example "ort-haswell 120/624".
         comparison_only: True where the artifact is a variant of the one in `execution`, shown for what
             its settings would cost: its records decide no verdict.
     """
-    rows = rows_of(execution.contract.target, execution.contract.precision, examination.isa)
+    cases = cases_of(execution.contract.format, execution.contract.precision, inputs.isa)
     if comparison_only:
-        rows = tuple(row for row in rows if row.module != _JUDGED)  # the variant itself was not judged
-    if rows:
+        cases = tuple(case for case in cases if case.module != _JUDGED)  # the variant itself was not judged
+    if cases:
         notify("processors")
     with tempfile.TemporaryDirectory(prefix="udacimed-edge-") as folder:
-        outcomes = _compute(rows, artifact, examination, Path(folder), notify)
-    outcomes |= {row.name: _Outcome(execution.runs[0]) for row in rows if row.module == _JUDGED}
-    records = (_record(row, outcomes[row.name], execution, examination) for row in rows)
+        outcomes = _compute(cases, artifact, inputs, Path(folder), notify)
+    outcomes |= {case.name: _Computed(execution.runs[0]) for case in cases if case.module == _JUDGED}
+    records = (_record(case, outcomes[case.name], execution, inputs) for case in cases)
     return tuple(record.model_copy(update={"comparison_only": comparison_only}) for record in records)
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What a row answered, float64 of shape (n,), or what went wrong; `seconds` where it was computed."""
+class _Computed:
+    """What a case answered, float64 of shape (n,), or what went wrong; `seconds` where it was computed."""
 
     answers: NDArray[np.float64] | None
     problem: str = ""
@@ -185,42 +189,44 @@ class _Outcome:
 
 
 def _compute(
-    rows: tuple[Row, ...],
+    cases: tuple[ProcessorCase, ...],
     artifact: Path,
-    examination: Examination,
+    inputs: EvaluationInputs,
     folder: Path,
     notify: Callable[[str], None],
-) -> dict[str, _Outcome]:
-    """The outcome of every row but the judged one, by name; `folder` is empty."""
-    images = examination.split.images
+) -> dict[str, _Computed]:
+    """The computed of every case but the judged one, by name; `folder` is empty."""
+    images = inputs.split.images
     np.save(folder / _IMAGES, images)
     # An emulated Python finds the package under this name, and nothing else: the libraries beside it here
     # are of another kind
     (folder / _PACKAGE).mkdir()
     (folder / _PACKAGE / "udacimed_edge").symlink_to(Path(udacimed_edge.__file__).absolute().parent)
-    outcomes = {row.name: _Outcome(None, row.missing()) for row in rows}
-    computed = [row for row in rows if row.module != _JUDGED and not outcomes[row.name].problem]
-    commands = [_command(row, artifact, folder, len(images)) for row in computed]
-    at_once = examination.threads or machine.cores()
+    outcomes = {case.name: _Computed(None, case.missing()) for case in cases}
+    computed = [case for case in cases if case.module != _JUDGED and not outcomes[case.name].problem]
+    commands = [_command(case, artifact, folder, len(images)) for case in computed]
+    at_once = inputs.threads or machine.cores()
     endings = run_all(commands, folder, at_once, _teller(len(images), notify), PATIENCE_S)
     for name, ending in endings.items():
         answers, problem = (None, ending.problem) if ending.problem else _read(folder, name, len(images))
-        outcomes[name] = _Outcome(answers, problem, ending.seconds)
+        outcomes[name] = _Computed(answers, problem, ending.seconds)
     return outcomes
 
 
-def _command(row: Row, artifact: Path, folder: Path, images: int) -> Command:
-    """The process of one row."""
+def _command(case: ProcessorCase, artifact: Path, folder: Path, images: int) -> Command:
+    """The process of one case."""
     python: tuple[str, ...] = (sys.executable,)
     environment = dict(os.environ)
-    if row.emulator is not None:
-        python, environment = row.emulator.python(), row.emulator.environment(folder / _PACKAGE)
-    files = (str(artifact.absolute()), str(folder / _IMAGES), str(folder / f"{row.name}.npy"))
-    return Command(row.name, (*python, "-m", row.module, *files), {**environment, **row.environment}, images)
+    if case.emulator is not None:
+        python, environment = case.emulator.python(), case.emulator.environment(folder / _PACKAGE)
+    files = (str(artifact.absolute()), str(folder / _IMAGES), str(folder / f"{case.name}.npy"))
+    return Command(
+        case.name, (*python, "-m", case.module, *files), {**environment, **case.environment}, images
+    )
 
 
 def _teller(total: int, notify: Callable[[str], None]) -> Callable[[str, int], None]:
-    """Turns single steps into a line every few seconds over all rows that have begun and not ended."""
+    """Turns single steps into a line every few seconds over all cases that have begun and not ended."""
     done: dict[str, int] = {}
     told = time.monotonic()
 
@@ -229,13 +235,13 @@ def _teller(total: int, notify: Callable[[str], None]) -> Callable[[str, int], N
         done[name] = number
         if time.monotonic() - told >= TELL_EVERY_S:
             told = time.monotonic()
-            notify(", ".join(f"{row} {n}/{total}" for row, n in done.items() if n < total))
+            notify(", ".join(f"{case} {n}/{total}" for case, n in done.items() if n < total))
 
     return tell
 
 
 def _read(folder: Path, name: str, images: int) -> tuple[NDArray[np.float64] | None, str]:
-    """What a row's process wrote, or why that is no answer."""
+    """What a case's process wrote, or why that is no answer."""
     try:
         answers = np.load(folder / f"{name}.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -245,46 +251,48 @@ def _read(folder: Path, name: str, images: int) -> tuple[NDArray[np.float64] | N
     return answers, ""
 
 
-def _record(row: Row, outcome: _Outcome, execution: Execution, examination: Examination) -> ProcessorRecord:
-    """The verdict on a row's answers, or on the want of them."""
-    verdict: Verdict = "SKIP" if row.emulator or row.missing() else "FAIL"
+def _record(
+    case: ProcessorCase, computed: _Computed, execution: Execution, inputs: EvaluationInputs
+) -> ProcessorRecord:
+    """The verdict on a case's answers, or on the want of them."""
+    verdict: Verdict = "SKIP" if case.emulator or case.missing() else "FAIL"
     blank = ProcessorRecord(
-        name=row.name,
-        processor=row.processor,
-        way=row.way(),
+        name=case.name,
+        processor=case.processor,
+        way=case.way(),
         verdict=verdict,
-        reason=outcome.problem,
-        seconds=outcome.seconds,
+        reason=computed.problem,
+        seconds=computed.seconds,
     )
-    if outcome.answers is None:
+    if computed.answers is None:
         return blank
     threshold = execution.contract.threshold
-    metrics, failed = _judge(outcome.answers, threshold, examination)
+    metrics, failed = _judge(computed.answers, threshold, inputs)
     judged = blank.model_copy(
         update={"verdict": "FAIL" if failed else "PASS", "reason": "; ".join(map(str, failed))}
     )
     if metrics is None:
         return judged
-    moved = invariance([execution.runs[0], outcome.answers], threshold)
+    moved = invariance([execution.runs[0], computed.answers], threshold)
     figures = {
         "sensitivity": metrics.sensitivity.value,
         "specificity": metrics.specificity.value,
         "auc": metrics.auc,
         "changed": moved.flips,
         "max_difference": moved.max_difference,
-        "prediction_digest": prediction_digest(outcome.answers),
+        "prediction_digest": prediction_digest(computed.answers),
     }
     return judged.model_copy(update=figures)
 
 
 def _judge(
-    answers: NDArray[np.float64], threshold: float, examination: Examination
+    answers: NDArray[np.float64], threshold: float, inputs: EvaluationInputs
 ) -> tuple[Metrics | None, list[ClauseResult]]:
     """Figures, None where an answer is not finite, and the clauses that do not hold."""
-    labels, source = examination.split.labels, examination.source.probabilities
+    labels, source = inputs.split.labels, inputs.source.probabilities
     finite = np.isfinite(answers)
     metrics = compute_metrics(labels, answers, threshold) if finite.all() else None
-    clauses = processor_policy(examination.settings).judge(
+    clauses = processor_policy(inputs.settings).judge(
         Evidence(
             artifact=metrics,
             non_finite=int((~finite).sum()),

@@ -21,7 +21,7 @@ def recompute(report: Report) -> Evidence:
     """What the policy looks at, computed from the probabilities and labels in a report.
 
     What is not in them is taken as the report states it: invariance, what was counted in the artifact's
-    tensors, the rungs of the ladder and the other processors.
+    tensors, the INT8 recipes and the other processors.
 
     Raises:
         InputError: The artifact was not executed, an answer is not finite, or probabilities and labels
@@ -44,7 +44,7 @@ def recompute(report: Report) -> Evidence:
         weight_dtypes=report.artifact.weight_dtypes,
         macs=report.artifact.macs,
         float_layers=tuple(report.artifact.contract.get("float_layers", ())),
-        rungs={rung.number: rung.passed for rung in report.rungs},
+        recipes={recipe.number: recipe.passed for recipe in report.recipes},
         processors={row.name: row.verdict for row in report.processors if not row.comparison_only},
     )
 
@@ -83,7 +83,7 @@ def judge_again(report: Report, evidence: Evidence) -> tuple[ClauseResult, ...]:
     policy = artifact_policy(
         report.policy.settings,
         with_processors=bool(evidence.processors),
-        with_ladder=bool(evidence.rungs),
+        with_recipes=bool(evidence.recipes),
     )
     return policy.judge(evidence)
 

@@ -24,7 +24,9 @@ Label = Literal["normal", "pneumonia"]
 class Record(BaseModel):
     """Base of what is written to report.json: frozen, no unknown fields, no NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
 
 
 class Interval(Record):

@@ -22,7 +22,6 @@ __all__ = [
     "Evidence",
     "FiniteOutputs",
     "Invariant",
-    "LadderHeld",
     "MaxAucDrop",
     "MaxSpecificityDrop",
     "MinAgreement",
@@ -30,6 +29,7 @@ __all__ = [
     "MinSpecificity",
     "PrecisionHeld",
     "ProcessorsHold",
+    "RecipeHeld",
 ]
 
 MIN_WEIGHT_SHARE: Mapping[str, float] = {"fp32": 1.0, "fp16": 1.0, "int8": 0.95}
@@ -64,8 +64,8 @@ class Evidence:
         macs: Multiply-accumulates of one image by the type they are computed in, spelled likewise; "int16"
             is an activation of 16 bits times a weight of 8.
         float_layers: The layers that the contract says INT8 left in float.
-        rungs: Whether each rung of the INT8 ladder held on the validation split, by its number.
-        processors: Verdict per row of the processor matrix: "PASS", "FAIL", or "SKIP" where it was not
+        recipes: Whether each INT8 recipe held on the validation split, by its number.
+        processors: Verdict per processor case: "PASS", "FAIL", or "SKIP" where it was not
             computed.
 
     Raises:
@@ -81,7 +81,7 @@ class Evidence:
     weight_dtypes: Mapping[str, int] = field(default_factory=dict)
     macs: Mapping[str, int] = field(default_factory=dict)
     float_layers: tuple[str, ...] = ()
-    rungs: Mapping[int, bool] = field(default_factory=dict)
+    recipes: Mapping[int, bool] = field(default_factory=dict)
     processors: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -230,7 +230,7 @@ class PrecisionHeld:
 class ComputeHeld:
     """The artifact's work is done in the type that it claims.
 
-    16-bit activations, the last rung of a ladder, count as int8: their weights are, and so is the size.
+    16-bit activations, a last recipe, count as int8: their weights are, and so is the size.
     """
 
     def judge(self, evidence: Evidence) -> ClauseResult:
@@ -242,19 +242,19 @@ class ComputeHeld:
 
 
 @dataclass(frozen=True)
-class LadderHeld:
-    """The rung that the artifact stands on, the last that was tried, held on the validation split."""
+class RecipeHeld:
+    """The recipe that the artifact stands on, the last that was tried, held on the validation split."""
 
     def judge(self, evidence: Evidence) -> ClauseResult:
-        """Pass where the last rung held."""
-        requirement, tried = "a rung holds on the validation split", list(evidence.rungs.items())
+        """Pass where the last recipe held."""
+        requirement, tried = "a recipe holds on the validation split", list(evidence.recipes.items())
         if not tried:
-            return _not_measured("ladder", requirement)
+            return _not_measured("recipe", requirement)
         number, held = tried[-1]
         return ClauseResult(
-            name="ladder",
+            name="recipe",
             requirement=requirement,
-            measured=f"rung {number} holds" if held else f"none of {len(tried)} holds",
+            measured=f"recipe {number} holds" if held else f"none of {len(tried)} holds",
             passed=held,
         )
 

@@ -25,7 +25,6 @@ from udacimed_edge.validation.policy.clauses import (
     Evidence,
     FiniteOutputs,
     Invariant,
-    LadderHeld,
     MaxAucDrop,
     MaxSpecificityDrop,
     MinAgreement,
@@ -33,6 +32,7 @@ from udacimed_edge.validation.policy.clauses import (
     MinSpecificity,
     PrecisionHeld,
     ProcessorsHold,
+    RecipeHeld,
 )
 
 __all__ = [
@@ -119,19 +119,19 @@ class PolicySettings(Record):
 
 
 def artifact_policy(
-    settings: PolicySettings, with_processors: bool = False, with_ladder: bool = False
+    settings: PolicySettings, with_processors: bool = False, with_recipes: bool = False
 ) -> Policy:
     """What an artifact must satisfy before it is packaged.
 
     Args:
         settings: The bounds.
         with_processors: As other processors too, which were asked for.
-        with_ladder: It was made by climbing the INT8 ladder, a rung of which must have held.
+        with_recipes: It was made by INT8 recipes, one of which must have held.
     """
-    ladder = (LadderHeld(),) if with_ladder else ()
+    recipes = (RecipeHeld(),) if with_recipes else ()
     processors = (ProcessorsHold(),) if with_processors else ()
     own = (Invariant(MAX_INVARIANCE), PrecisionHeld(), ComputeHeld())
-    return Policy((*processor_policy(settings).clauses, *own, *ladder, *processors))
+    return Policy((*processor_policy(settings).clauses, *own, *recipes, *processors))
 
 
 def processor_policy(settings: PolicySettings) -> Policy:

@@ -215,7 +215,7 @@ def _clauses(change: Change) -> Table:
 def _differences(change: Change, first: str, second: str) -> Table:
     """What the artifacts were made from, with and by, where it is not the same."""
     aspects: dict[str, Callable[[Report], str]] = {
-        "Format and precision": lambda r: f"{r.artifact.target} {r.artifact.precision}",
+        "Format and precision": lambda r: f"{r.artifact.format} {r.artifact.precision}",
         "Source model": lambda r: f"{r.source.name}, {r.source.digest[:12]}",
         "Calibration": lambda r: r.calibration.digest[:12] if r.calibration else "none",
         "Executed by": lambda r: r.executor,

@@ -65,7 +65,7 @@ class Table:
 
 def names(reports: Sequence[Report]) -> tuple[str, ...]:
     """What to call each artifact: format, precision, the device elsewhere, and what tells it from others."""
-    short = [f"{r.artifact.target} {r.artifact.precision}{_elsewhere(r)}" for r in reports]
+    short = [f"{r.artifact.format} {r.artifact.precision}{_elsewhere(r)}" for r in reports]
     longer = [f"{name} ({r.artifact.digest[:8]})" for name, r in zip(short, reports, strict=True)]
     full = [f"{name} {r.report_digest[:8]}" for name, r in zip(short, reports, strict=True)]
     for choice in (short, longer):

@@ -163,7 +163,7 @@ def _series(measured: Sequence[tuple[str, Report]]) -> Iterator[tuple[str, str, 
     """A colour per format; within a format, a line and a marker per artifact."""
     seen: dict[str, int] = {}
     for _, report in measured:
-        target = report.artifact.target
+        target = report.artifact.format
         seen[target] = seen.get(target, -1) + 1
         line, marker = _STYLES[seen[target] % len(_STYLES)]
         yield _colour(_SERIES[list(seen).index(target) % len(_SERIES)]), line, marker

@@ -1,4 +1,4 @@
-"""What a report says of INT8: the rung it stands on, where the work is done, how other processors compute."""
+"""What a report says of INT8: its recipe, where the work is done, how other processors compute."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ __all__ = ["processors_text", "tables"]
 def tables(reports: Sequence[Report]) -> tuple[Table, ...]:
     """Every table there is something to say in; none where nothing was INT8."""
     found = (
-        make(reports) for make in (_processor_table, _unsafe_table, _rung_table, _cost_table, _work_table)
+        make(reports) for make in (_processor_table, _unsafe_table, _recipe_table, _cost_table, _work_table)
     )
     return tuple(table for table in found if table.rows)
 
 
-def _rung_table(reports: Sequence[Report]) -> Table:
-    """Every rung of the ladder that was tried; an artifact stands on its last."""
+def _recipe_table(reports: Sequence[Report]) -> Table:
+    """Every recipe that was tried; an artifact stands on its last."""
     rows = tuple(
         (
             name,
-            f"{rung.number}",
-            rung.name,
-            "✓ held" if rung.passed else "✗ broken",
-            rung.reason,
-            ", ".join(rung.float_layers) or "none",
+            f"{recipe.number}",
+            recipe.name,
+            "✓ held" if recipe.passed else "✗ broken",
+            recipe.reason,
+            ", ".join(recipe.float_layers) or "none",
         )
         for name, report in zip(names(reports), reports, strict=True)
-        for rung in report.rungs
+        for recipe in report.recipes
     )
     columns = (
         "Artifact",
-        "Rung",
+        "QuantizationRecipe",
         "Method",
         "Policy on the validation split",
         "Why not",
         "Layers left in float",
     )
     return Table(
-        "rungs", "How each INT8 artifact was made: one rung after the other until one held", columns, rows
+        "recipes", "How each INT8 artifact was made: one recipe after the other until one held", columns, rows
     )
 
 

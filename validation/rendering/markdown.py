@@ -43,7 +43,7 @@ def render_card(report: Report) -> str:
         "## Model",
         _list(
             [
-                f"Format and precision: {report.artifact.target} {report.artifact.precision}",
+                f"Format and precision: {report.artifact.format} {report.artifact.precision}",
                 f"Made from: {report.source.name}, SHA-256 {report.source.digest}",
                 f"Input: {contract.get('input', 'not stated')}",
                 f"Output: {contract.get('output', 'not stated')}",

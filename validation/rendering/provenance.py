@@ -14,7 +14,7 @@ __all__ = ["commands", "facts", "size_table", "tools_table"]
 USE = (
     "Use: research into decision support, to draw a clinician's attention to a chest radiograph of a child "
     "that may show pneumonia. It does not diagnose, and nothing it answers excludes pneumonia.",
-    "Users: clinicians, auditors and engineers who evaluate the model on a device.",
+    "Users: clinicians, auditors and engineers who examine the model on a device.",
 )
 
 ORIGINS = {
@@ -140,11 +140,11 @@ def commands(report: Report) -> tuple[str, ...]:
         for name, value in report.policy.settings.model_dump().items()
         if value != getattr(default, name)
     )
-    judge = f"udacimed-edge validate out/{item.target}-{item.precision} --data {data}{bounds}"
+    judge = f"udacimed-edge validate out/{item.format}-{item.precision} --data {data}{bounds}"
     if report.executor.startswith("executed on"):
         judge = f"udacimed-edge validate --predictions FILE --artifact ARTIFACT --data {data}{bounds}"
     return (
-        f"udacimed-edge convert MODEL --target {item.target} --precision {item.precision} "
+        f"udacimed-edge convert MODEL --target {item.format} --precision {item.precision} "
         f"--data {data}{bounds}",
         judge,
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from udacimed_edge.core.errors import InputError, OutputError
+from udacimed_edge.targets.bundle import archive
 from udacimed_edge.targets.bundle.archive import require_plain, unpack, write_zip
-from udacimed_edge.targets.bundle.bundle import archive
 
 FILES = {"b/install.sh": b"#!/bin/sh\n", "b/model.ort": bytes(range(256)) * 20, "b/wheels/x.whl": b"wheel"}
 

@@ -9,11 +9,11 @@ import pytest
 
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.targets.bundle.budgets import check_budgets, require_size
-from udacimed_edge.targets.bundle.selftest_process import Measured
+from udacimed_edge.targets.bundle.selftest_process import SelftestMeasurement
 from udacimed_edge.targets.devices.profile import find_profile
 
 LAPTOP, PHONE = find_profile("clinic-laptop"), find_profile("android-phone")
-GOOD = Measured(True, "32 images", latency_ms=1.0, images_per_second=500.0, ram_mib=90.0)
+GOOD = SelftestMeasurement(True, "32 images", latency_ms=1.0, images_per_second=500.0, ram_mib=90.0)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ GOOD = Measured(True, "32 images", latency_ms=1.0, images_per_second=500.0, ram_
         (replace(GOOD, latency_ms=31.0, ram_mib=257.0), r"latency_ms 31.*; ram_mib 257"),
     ],
 )
-def test_a_broken_budget_is_refused(measured: Measured, message: str) -> None:
+def test_a_broken_budget_is_refused(measured: SelftestMeasurement, message: str) -> None:
     """Each broken budget is named, and that it was measured here, not on the device."""
     with pytest.raises(GateRefusedError, match=rf"not on the device: {message}"):
         check_budgets(LAPTOP, 10.8, measured)

@@ -22,7 +22,7 @@ def subject(name: str, facts: Facts, profile: DeviceProfile | None = None, signe
     """A bundle for a device, in the device's first format."""
     device = profile or find_profile(name)
     choice = device.formats[0]
-    made = replace(facts, target=choice.target, precision=choice.precision)
+    made = replace(facts, format=choice.format, precision=choice.precision)
     return Subject(f"{name}-x", device, made, "a test", signed, BUDGETS)
 
 
@@ -67,7 +67,7 @@ def test_an_app_s_maker_is_told_how(
 ) -> None:
     """README.md has the language's few lines with the very threshold, raw pixels and the self-test."""
     given = subject(name, facts)
-    write_pages(tmp_path, replace(given, facts=replace(given.facts, target=target)))
+    write_pages(tmp_path, replace(given, facts=replace(given.facts, format=target)))
     text = (tmp_path / "README.md").read_text()
     for wanted in (code, "0.25", "Do not normalise", "selftest/vectors.json", "not run on a device"):
         assert wanted in text

@@ -14,15 +14,22 @@ import pytest
 from udacimed_edge.benchmark import worker as bench_worker
 from udacimed_edge.benchmark.roofline import make_kernels, share_of_peak
 from udacimed_edge.benchmark.rounds import (
-    Measurement,
-    Plan,
+    ArtifactMeasurement,
+    BenchmarkPlan,
     artifact_subjects,
     measure,
     ratios,
     schedule,
     variants,
 )
-from udacimed_edge.benchmark.worker import Opened, Order, Subject, Worker, joules_between, read_energy
+from udacimed_edge.benchmark.worker import (
+    BenchmarkSubject,
+    Opened,
+    Worker,
+    WorkerOrder,
+    joules_between,
+    read_energy,
+)
 from udacimed_edge.cli.main import main
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization, run
@@ -37,7 +44,7 @@ from udacimed_edge.source.load import REFERENCE
 
 CONTRACT = Contract("openvino", "fp32", 0.5, "a test", "tiny", "0" * 64, None, "0")
 IMAGES = np.zeros((2, 64, 64), np.uint8)
-QUICK = Plan(rounds=1, batches=(1, 2), threads=1)
+QUICK = BenchmarkPlan(rounds=1, batches=(1, 2), threads=1)
 
 
 @pytest.fixture
@@ -57,10 +64,10 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
-def measurement(name: str, contract: Contract, rates: list[float], **options: object) -> Measurement:
+def measurement(name: str, contract: Contract, rates: list[float], **options: object) -> ArtifactMeasurement:
     """A measurement of which each round took as long as these images per second take."""
-    subject = Subject(name, Path(name) / "model.ort", 1, **options)  # type: ignore[arg-type]
-    return Measurement(
+    subject = BenchmarkSubject(name, Path(name) / "model.ort", 1, **options)  # type: ignore[arg-type]
+    return ArtifactMeasurement(
         subject,
         Opened("none", contract, None, 1.0, 20.0),
         size_bytes=2**20,
@@ -73,7 +80,7 @@ def measurement(name: str, contract: Contract, rates: list[float], **options: ob
 
 def test_every_round_measures_every_subject_at_every_batch_once() -> None:
     """Each subject is measured once per round and batch, batch 1 before all others, and all take turns."""
-    order = list(schedule(3, Plan(rounds=4, batches=(8, 64), threads=1)))
+    order = list(schedule(3, BenchmarkPlan(rounds=4, batches=(8, 64), threads=1)))
     assert Counter(order) == Counter((r, b, s) for r in range(4) for b in (1, 8, 64) for s in range(3))
     assert [batch for _, batch, _ in order[:9]] == [1, 1, 1, 8, 8, 8, 64, 64, 64]
     firsts = [subject for _, batch, subject in order if batch == 8][::3]
@@ -98,8 +105,8 @@ def test_variants_stand_beside_the_plain() -> None:
 
 def test_who_is_compared_with_whom() -> None:
     """Int8 with fp32 of one format, artifacts with their own source, variants with the plain alone."""
-    source = replace(CONTRACT, target="source")
-    fp32, int8 = (replace(CONTRACT, target="ort", precision=p) for p in ("fp32", "int8"))
+    source = replace(CONTRACT, format="source")
+    fp32, int8 = (replace(CONTRACT, format="ort", precision=p) for p in ("fp32", "int8"))
     other = replace(int8, source_digest="1" * 64)
     found = ratios(
         [
@@ -126,11 +133,11 @@ def test_who_is_compared_with_whom() -> None:
 
 def test_a_process_opens_once_and_measures_on_demand(tiny: Path) -> None:
     """A worker names what computes, answers every order, and never reports less memory than before."""
-    with Worker(Subject("tiny", tiny, 1), IMAGES) as worker:
+    with Worker(BenchmarkSubject("tiny", tiny, 1), IMAGES) as worker:
         assert worker.opened.contract == CONTRACT
         assert worker.opened.executor.startswith("openvino ")
-        first = worker.measure(Order(batch=1, calls=3, seconds=0))
-        second = worker.measure(Order(batch=5, calls=2, seconds=0))
+        first = worker.measure(WorkerOrder(batch=1, calls=3, seconds=0))
+        second = worker.measure(WorkerOrder(batch=5, calls=2, seconds=0))
     assert (len(first.times_ms), len(second.times_ms)) == (3, 2)
     if sys.platform == "linux":
         assert 0 < (worker.opened.before_mib or 0) < (first.peak_mib or 0) <= (second.peak_mib or 0)
@@ -138,28 +145,31 @@ def test_a_process_opens_once_and_measures_on_demand(tiny: Path) -> None:
 
 def test_a_process_that_dies_is_an_error(tiny: Path) -> None:
     """A worker that was killed, for memory perhaps, is told from one that answers."""
-    with Worker(Subject("tiny", tiny, 1), IMAGES) as worker:
+    with Worker(BenchmarkSubject("tiny", tiny, 1), IMAGES) as worker:
         worker._process.kill()
         with pytest.raises(
             UnsupportedError, match=r"tiny: the process that measured it died \(exit code -9\)"
         ):
-            worker.measure(Order(1, 1, 0))
+            worker.measure(WorkerOrder(1, 1, 0))
 
 
 def test_what_the_runtime_refuses_crosses_as_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged artifact, a setting the runtime does not know: one error each, no hanging process."""
-    with pytest.raises(UnsupportedError, match="tiny"), Worker(Subject("tiny", tiny, 1, {"x": 1}), IMAGES):
+    with (
+        pytest.raises(UnsupportedError, match="tiny"),
+        Worker(BenchmarkSubject("tiny", tiny, 1, {"x": 1}), IMAGES),
+    ):
         pass
     tiny.write_text("<net/>")
     with (
         pytest.raises(InputError, match="not a model OpenVINO can read"),
-        Worker(Subject("t", tiny, 1), IMAGES),
+        Worker(BenchmarkSubject("t", tiny, 1), IMAGES),
     ):
         pass
     monkeypatch.setitem(bench_worker.SUFFIXES, ".xml", "openvino")
     monkeypatch.setitem(bench_worker._LIBRARIES, "openvino", "no_such_runtime")
     with pytest.raises(ExtraMissingError, match="'no_such_runtime' is not installed"):
-        bench_worker._open(Subject("t", tiny, 1), IMAGES)
+        bench_worker._open(BenchmarkSubject("t", tiny, 1), IMAGES)
 
 
 def test_energy_is_read_where_the_machine_exposes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,8 +193,8 @@ def test_a_batch_the_artifact_cannot_take_is_refused(tiny: Path, monkeypatch: py
     """A batch that was asked for and does not fit is an error; of the default batches it is left out."""
     monkeypatch.setattr("udacimed_edge.benchmark.rounds.Worker", _OneAtATime)
     with pytest.raises(InputError, match=r"takes 1 image\(s\) at once, not 2\nmeasure it with --batch 1"):
-        measure([Subject("tiny", tiny, 1)], QUICK)
-    (found,) = measure([Subject("tiny", tiny, 1)], replace(QUICK, only_fitting=True))
+        measure([BenchmarkSubject("tiny", tiny, 1)], QUICK)
+    (found,) = measure([BenchmarkSubject("tiny", tiny, 1)], replace(QUICK, only_fitting=True))
     assert found.images_per_second.keys() == {1}
 
 
@@ -193,7 +203,7 @@ class _OneAtATime:
 
     opened = Opened("none", CONTRACT, 1, 1.0, None)
 
-    def __init__(self, subject: Subject, images: object) -> None:
+    def __init__(self, subject: BenchmarkSubject, images: object) -> None:
         self.subject = subject
 
     def __enter__(self) -> _OneAtATime:
@@ -202,7 +212,7 @@ class _OneAtATime:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def measure(self, order: Order) -> bench_worker.Burst:
+    def measure(self, order: WorkerOrder) -> bench_worker.Burst:
         assert order.batch == 1
         return bench_worker.Burst((1.0,) * order.calls, 0.5, 30.0)
 
@@ -210,14 +220,14 @@ class _OneAtATime:
 def test_another_source_model_is_refused(tiny: Path) -> None:
     """An artifact is compared with the model it was made from, or with none."""
     with pytest.raises(InputError, match=r"was made from the model tiny \(000000000000\), not from "):
-        measure([Subject("tiny", tiny, 1)], QUICK, against_source=REFERENCE)
+        measure([BenchmarkSubject("tiny", tiny, 1)], QUICK, against_source=REFERENCE)
 
 
 def test_a_damaged_report_is_an_error(tiny: Path) -> None:
     """A report beside the artifact that cannot be read is not taken for no report."""
     tiny.with_name(REPORT_NAME).write_text("{}")
     with pytest.raises(InputError, match="is a report of version None"):
-        measure([Subject("tiny", tiny, 1)], QUICK)
+        measure([BenchmarkSubject("tiny", tiny, 1)], QUICK)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -313,7 +323,7 @@ def test_the_command_prints_and_writes(
 
 def test_shares_of_the_peak() -> None:
     """An artifact's share is its rate by the dense network's of its own format and precision."""
-    contract = replace(CONTRACT, target="ort", precision="int8")
+    contract = replace(CONTRACT, format="ort", precision="int8")
     artifact = measurement("a", contract, [10.0])
     artifact.macs = 10**9
     kernel = measurement("peak ort-int8", contract, [20.0])
@@ -331,11 +341,11 @@ def test_real_artifacts_in_one_run(small_program: Path, tmp_path: Path) -> None:
     paths = []
     for target in ("ort", "litert", "openvino"):
         row = FORMATS[target]
-        quantization = Quantization(row.rungs[0], calibration, data.read("validation"))
+        quantization = Quantization(row.recipes[0], calibration, data.read("validation"))
         for precision, how in (("int8", quantization), ("fp32", None)):
             paths.append(tmp_path / f"{target}-{precision}" / f"model{row.suffix}")
             paths[-1].parent.mkdir()
-            contract = replace(CONTRACT, target=target, precision=precision)
+            contract = replace(CONTRACT, format=target, precision=precision)
             run(row, small_program, contract, how, paths[-1])
     subjects = artifact_subjects(paths, cores(), compare_variants=True)
     kernels, macs = make_kernels([s for s in subjects if s.name == "ort-int8"], tmp_path)
@@ -349,8 +359,8 @@ def test_real_artifacts_in_one_run(small_program: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_source_is_computed_by_pytorch() -> None:
     """The built-in model is measured too, its operations counted when it is opened."""
-    with Worker(Subject("source", REFERENCE, 1, baseline=True), IMAGES) as worker:
+    with Worker(BenchmarkSubject("source", REFERENCE, 1, baseline=True), IMAGES) as worker:
         assert worker.opened.executor.startswith("torch ")
         assert worker.opened.contract.source_digest == sha256_file(REFERENCE)
         assert 100e6 < (worker.opened.macs or 0) < 200e6
-        assert len(worker.measure(Order(2, 1, 0)).times_ms) == 1
+        assert len(worker.measure(WorkerOrder(2, 1, 0)).times_ms) == 1

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from udacimed_edge.benchmark.scores import Facts, device_marks, paired_ratio, scoreboard, spread
+from udacimed_edge.benchmark.scores import MeasuredFacts, device_marks, paired_ratio, scoreboard, spread
 from udacimed_edge.targets.devices.profile import find_profile
 
-GOOD = Facts(
+GOOD = MeasuredFacts(
     own_mib=40.0,
     images_per_second=2500.0,
     macs=148_000_000,

@@ -21,12 +21,12 @@ from udacimed_edge.cli.display import (
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ConversionError
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging import evaluate
-from udacimed_edge.validation.judging.audit import Work
-from udacimed_edge.validation.judging.evaluate import Examination, SourceScores, examine
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging.audit import ComputeCost
+from udacimed_edge.validation.judging.evaluate import EvaluationInputs, SourceScores, evaluate
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import DataRecord, ProcessorRecord, Report, RungRecord
-from udacimed_edge.workflow.plan import Result, Stage
+from udacimed_edge.validation.report import DataRecord, ProcessorRecord, RecipeRecord, Report
+from udacimed_edge.workflow.plan import ItemResult, Stage
 
 LABELS = np.array([0, 1] * 20, dtype=np.uint8)
 SOURCE = np.where(LABELS == 1, 0.9, 0.1)
@@ -44,9 +44,9 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         None,
         "made up 1.0",
     )
-    monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
-    monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"fp32": 10})
-    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"fp32": 10}))
+    monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
+    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"fp32": 10})
+    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"fp32": 10}))
     images = np.zeros((40, 64, 64), np.uint8)
     images[:, 0, 0] = np.arange(40)
     split = Split("test", "synthetic", images, LABELS)
@@ -59,12 +59,12 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         pneumonia=20,
         normal=20,
     )
-    return examine(
-        path, Examination(split, data, SourceScores("source", "4" * 64, SOURCE, ""), PolicySettings())
+    return evaluate(
+        path, EvaluationInputs(split, data, SourceScores("source", "4" * 64, SOURCE, ""), PolicySettings())
     )
 
 
-def shown(*results: Result) -> str:
+def shown(*results: ItemResult) -> str:
     """The table as it is printed."""
     stream = io.StringIO()
     Console(file=stream, width=116).print(result_table(results))
@@ -73,24 +73,26 @@ def shown(*results: Result) -> str:
 
 def test_the_table_shows_the_report_s_figures(report: Report) -> None:
     """A row has target, precision, verdict and figures; a rehearsal says so above it."""
-    text = shown(Result("ort-fp32", report=report, seconds=2.04))
+    text = shown(ItemResult("ort-fp32", report=report, seconds=2.04))
     row = next(line for line in text.splitlines() if "ort" in line).split()
     assert row == ["ort", "fp32", "FAIL", "0.0", "0.9500", "19/20", "1.0000", "1.0000", "1/40", "2.0", "s"]
     assert "REHEARSAL" in text.splitlines()[0]
 
 
 def test_the_table_shows_how_int8_was_made(report: Report) -> None:
-    """An INT8 row names its rung and how much of the work is in int8."""
+    """An INT8 row names its recipe and how much of the work is in int8."""
     artifact = report.artifact.model_copy(update={"precision": "int8", "macs": {"int8": 980, "fp32": 20}})
-    rungs = (RungRecord(number=1, name="", passed=False), RungRecord(number=2, name="", passed=True))
-    made = report.model_copy(update={"artifact": artifact, "rungs": rungs})
-    row = next(x for x in shown(Result("ort-int8", report=made)).splitlines() if "ort" in x).split()
+    recipes = (RecipeRecord(number=1, name="", passed=False), RecipeRecord(number=2, name="", passed=True))
+    made = report.model_copy(update={"artifact": artifact, "recipes": recipes})
+    row = next(x for x in shown(ItemResult("ort-int8", report=made)).splitlines() if "ort" in x).split()
     assert row[:6] == ["ort", "int8", "FAIL", "2", "98%", "0.0"]
 
 
 def test_the_table_shows_what_has_no_report() -> None:
     """An item that could not be made is a row too."""
-    row = next(x for x in shown(Result("ort-int8", error=ConversionError("no"))).splitlines() if "ort" in x)
+    row = next(
+        x for x in shown(ItemResult("ort-int8", error=ConversionError("no"))).splitlines() if "ort" in x
+    )
     assert row.split() == ["ort", "int8", "ERROR", "0.0", "s"]
 
 
@@ -135,5 +137,5 @@ def test_progress_is_one_line_a_stage_in_a_pipe() -> None:
     stream = io.StringIO()
     with progress(Console(file=stream, width=80)) as notify:
         notify(Stage("ort-int8", "convert"))
-        notify(Result("ort-int8", error=ConversionError("no"), seconds=1))
+        notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
     assert stream.getvalue().split("\n")[:2] == ["ort-int8: convert", "ort-int8: ERROR (1.0 s)"]

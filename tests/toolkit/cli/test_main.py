@@ -294,7 +294,7 @@ def test_a_conversion_that_is_stopped_leaves_the_earlier_result(
     earlier.mkdir()
     (earlier / "model.tflite").write_bytes(b"earlier")
     process = _start_convert(tmp_path)
-    _wait_for(process, "litert-int8: convert, rung 1")
+    _wait_for(process, "litert-int8: convert, recipe 1")
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does
     else:

@@ -15,11 +15,11 @@ from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.optimization.distill import MOST_MACS, MOST_PARAMETERS, POLICY
 from udacimed_edge.optimization.measure import flops
-from udacimed_edge.optimization.steps import Optimization, Plan, optimize, read_baseline
+from udacimed_edge.optimization.steps import Optimization, OptimizationPlan, optimize, read_baseline
 from udacimed_edge.optimization.trained import figures, markdown, measured
 from udacimed_edge.source.load import BUILT_IN, REFERENCE, SourceOptions, built_in_of, load_source
 from udacimed_edge.source.network import build_resnet18, build_student
-from udacimed_edge.source.spec import read_card
+from udacimed_edge.source.spec import read_spec
 from udacimed_edge.validation.policy.clauses import Evidence
 from udacimed_edge.workflow.prepare import source_probabilities
 
@@ -56,7 +56,9 @@ def test_optimize_measures_every_step_and_writes_the_model(
     """The record has each step in order with known costs, and the file answers like the last stored step."""
     said: list[str] = []
     out = tmp_path / "model.safetensors"
-    record = optimize(read_baseline(baseline, STATED), little_data, Plan(out, fine_tune=1), said.append)
+    record = optimize(
+        read_baseline(baseline, STATED), little_data, OptimizationPlan(out, fine_tune=1), said.append
+    )
     names = ["baseline", "native 64x64", "epochs: 1", "channels-last", "in-place ReLU", "gray stem fold"]
     assert [row.step for row in record.steps] == [*names, "fp16 storage", "batch norm fold"]
     assert [round(row.flops / 2e9, 2) for row in record.steps[:2]] == [1.81, 0.15]
@@ -70,7 +72,7 @@ def test_optimize_measures_every_step_and_writes_the_model(
     scores = source_probabilities(source, validation)
     found = int((scores[validation.labels == 1] >= record.steps[-2].threshold).sum())
     assert found == record.steps[-2].metrics.tp
-    written = read_card(out.with_suffix(".json"))
+    written = read_spec(out.with_suffix(".json"))
     assert written.training["fine-tuning"]["epochs"] == 1
     assert written.training["optimized from"]["sha256"] == record.baseline_sha256
     assert not record.rehearsal
@@ -135,7 +137,7 @@ def test_nothing_is_trained_where_nothing_can_be_written(
     """A folder that cannot be made is found out before the first step."""
     (tmp_path / "file").write_text("in the way")
     said: list[str] = []
-    plan = Plan(tmp_path / "file" / "model.safetensors", fine_tune=1)
+    plan = OptimizationPlan(tmp_path / "file" / "model.safetensors", fine_tune=1)
     with pytest.raises(Exception, match="a file stands where a folder is needed"):
         optimize(read_baseline(baseline, STATED), little_data, plan, said.append)
     assert said == []
@@ -164,7 +166,7 @@ def test_the_policy_holds_the_student_to_the_issue_s_bounds() -> None:
 def test_a_built_in_model_loads_with_its_card(name: str) -> None:
     """Each built-in model has the digest and threshold of its card, and is found by its digest."""
     path = BUILT_IN[name]
-    source, card = load_source(path), read_card(path.with_suffix(".json"))
+    source, card = load_source(path), read_spec(path.with_suffix(".json"))
     assert (source.name, source.digest, source.threshold) == (name, card.weights_sha256, card.threshold)
     assert built_in_of(source.digest) == path
     assert path.with_suffix(".md").read_text() == markdown(card)
@@ -178,7 +180,7 @@ def test_an_unknown_digest_is_taken_for_the_reference_model() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_model_does_what_its_card_says(name: str, real_data: DataSet) -> None:
     """On the data of the card, the test figures are the card's."""
-    card, test = read_card(BUILT_IN[name].with_suffix(".json")), real_data.read("test")
+    card, test = read_spec(BUILT_IN[name].with_suffix(".json")), real_data.read("test")
     if card.test["split digest"] != test.digest:
         pytest.skip("these are not the data the card was written on")
     assert card.threshold is not None

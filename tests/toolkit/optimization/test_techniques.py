@@ -15,7 +15,7 @@ from torch import nn
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.optimization.techniques import STEPS, State, Step
 from udacimed_edge.source.network import build_resnet18
-from udacimed_edge.source.spec import ModelCard
+from udacimed_edge.source.spec import ModelSpec
 
 STEP = {step.name: step for step in STEPS}
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,9 +32,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def card(mean: tuple[float, ...] = (0.5,) * 3, std: tuple[float, ...] = (0.25,) * 3) -> ModelCard:
+def card(mean: tuple[float, ...] = (0.5,) * 3, std: tuple[float, ...] = (0.25,) * 3) -> ModelSpec:
     """A card with that normalisation."""
-    return ModelCard(
+    return ModelSpec(
         schema_version=1,
         name="baseline",
         architecture="resnet18",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from udacimed_edge.runtime.contract import LABELS, Contract, ContractError, probability_of_pneumonia
+from udacimed_edge.runtime.contract import LABELS, ArtifactError, Contract, probability_of_pneumonia
 
 FIELDS: dict[str, Any] = {
     "target": "ort",
@@ -29,7 +29,7 @@ FIELDS: dict[str, Any] = {
 THRESHOLDS = st.floats(0, 1, exclude_min=True, exclude_max=True)
 CONTRACTS = st.builds(
     Contract,
-    target=st.text(),
+    format=st.text(),
     precision=st.sampled_from(["fp32", "fp16", "int8"]),
     threshold=THRESHOLDS,
     threshold_origin=st.text(),
@@ -62,7 +62,7 @@ def test_a_contract_is_one_line_of_ascii(contract: Contract) -> None:
 def test_every_field_is_read() -> None:
     """A contract's fields come from the text; what it leaves open has the standard words."""
     contract = Contract.from_json(json.dumps(FIELDS))
-    assert (contract.target, contract.precision, contract.threshold) == ("ort", "int8", 0.4)
+    assert (contract.format, contract.precision, contract.threshold) == ("ort", "int8", 0.4)
     assert contract.labels == LABELS
     assert "raw pixels 0..255" in contract.input
     assert "not for clinical use" in contract.notice
@@ -109,8 +109,8 @@ BROKEN: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("text", "fragment"), BROKEN, ids=[text[:16] + "-" + f for text, f in BROKEN])
 def test_a_broken_contract_is_refused(text: str, fragment: str) -> None:
-    """Every text that is no contract of ours is a ContractError that says what is wrong."""
-    with pytest.raises(ContractError, match=fragment):
+    """Every text that is no contract of ours is a ArtifactError that says what is wrong."""
+    with pytest.raises(ArtifactError, match=fragment):
         Contract.from_json(text)
 
 

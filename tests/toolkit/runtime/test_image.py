@@ -17,7 +17,7 @@ from PIL import Image
 from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.runtime import image
 from udacimed_edge.runtime.image import ImageError, decode, load
-from udacimed_edge.runtime.plausibility import doubts
+from udacimed_edge.runtime.plausibility import plausibility_warnings
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "tif": "TIFF", "bmp": "BMP"}
 
@@ -357,7 +357,7 @@ def test_without_pydicom_the_line_says_what_to_install(monkeypatch: pytest.Monke
 )
 def test_what_is_no_chest_radiograph_gets_a_warning(pixels: NDArray[np.uint8], reason: str) -> None:
     """Blank, noisy, inverted and turned pictures are warned about, with the reason."""
-    (warning,) = doubts(np.ascontiguousarray(pixels))
+    (warning,) = plausibility_warnings(np.ascontiguousarray(pixels))
     assert warning.startswith("does not look like a chest radiograph (")
     assert reason in warning
 
@@ -365,5 +365,5 @@ def test_what_is_no_chest_radiograph_gets_a_warning(pixels: NDArray[np.uint8], r
 def test_real_radiographs_pass(real_data: DataSet) -> None:
     """Fewer than one in a hundred real validation images is warned about, and every one of them inverted."""
     images = real_data.read("validation").images
-    assert np.mean([bool(doubts(one)) for one in images]) < 0.01
-    assert all(doubts(255 - one) for one in images)
+    assert np.mean([bool(plausibility_warnings(one)) for one in images]) < 0.01
+    assert all(plausibility_warnings(255 - one) for one in images)

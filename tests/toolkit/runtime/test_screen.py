@@ -18,7 +18,7 @@ from udacimed_edge.core.data import open_data
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime import results as results_module
 from udacimed_edge.runtime import screen
-from udacimed_edge.runtime.contract import Contract, ContractError, Predictor
+from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.runtime.results import NOTICE
 
 IMAGES = open_data("synthetic").read("test").images[:6]
@@ -288,7 +288,7 @@ def test_a_wrong_command_line_ends_with_2(clinic: Clinic, arguments: list[str]) 
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ContractError("model.ort is damaged"), "model.ort is damaged"),
+        (ArtifactError("model.ort is damaged"), "model.ort is damaged"),
         (ModuleNotFoundError("No module", name="onnxruntime"), "onnxruntime is not installed on this device"),
     ],
 )

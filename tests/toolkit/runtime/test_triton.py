@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from udacimed_edge.core.files import path_digest
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract
 from udacimed_edge.runtime.reader import open_artifact
 from udacimed_edge.runtime.triton import CONFIG, MODEL
 
@@ -104,7 +104,7 @@ def test_a_repository_that_is_not_as_written_is_refused(
 ) -> None:
     """What is missing, added, damaged or in contradiction is an error that names the file."""
     change(repository)
-    with pytest.raises(ContractError, match=message):
+    with pytest.raises(ArtifactError, match=message):
         open_artifact(repository)
 
 
@@ -112,7 +112,7 @@ def test_a_file_of_that_name_is_refused(tmp_path: Path) -> None:
     """A file that only bears a repository's name is no repository."""
     path = tmp_path / "model.triton"
     path.write_bytes(b"rubbish")
-    with pytest.raises(ContractError, match=r"model.triton is no model repository .* holds nothing"):
+    with pytest.raises(ArtifactError, match=r"model.triton is no model repository .* holds nothing"):
         open_artifact(path)
 
 

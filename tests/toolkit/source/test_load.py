@@ -26,8 +26,8 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 from safetensors.torch import save_file
 
 from udacimed_edge.core.errors import InputError
+from udacimed_edge.source import load as source
 from udacimed_edge.source.load import SourceOptions, build_resnet18, load_source
-from udacimed_edge.source.load import load as source
 
 MEAN, STD = 0.5, 0.25
 OPTIONS = SourceOptions(mean=(MEAN,), std=(STD,), labels=("normal", "pneumonia"))

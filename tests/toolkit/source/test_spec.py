@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.source.spec import card_path, read_card
+from udacimed_edge.source.spec import read_spec, spec_path
 
 CARD: dict[str, Any] = {
     "schema_version": 1,
@@ -37,7 +37,7 @@ def write(folder: Path, **changes: Any) -> Path:
 
 def test_every_field_is_read(tmp_path: Path) -> None:
     """A complete card is read back field by field."""
-    card = read_card(write(tmp_path))
+    card = read_spec(write(tmp_path))
     assert json.loads(card.model_dump_json()) == CARD
 
 
@@ -46,7 +46,7 @@ def test_what_training_and_test_left_open_may_be_absent(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     needed = ("schema_version", "name", "architecture", "mean", "std", "labels")
     path.write_text(json.dumps({field: CARD[field] for field in needed}), encoding="utf-8")
-    card = read_card(path)
+    card = read_spec(path)
     assert card.threshold is None
     assert card.limits == []
 
@@ -54,13 +54,13 @@ def test_what_training_and_test_left_open_may_be_absent(tmp_path: Path) -> None:
 def test_a_card_cannot_be_changed(tmp_path: Path) -> None:
     """A card that was read is frozen."""
     with pytest.raises(ValidationError, match="frozen"):
-        read_card(write(tmp_path)).name = "other"
+        read_spec(write(tmp_path)).name = "other"
 
 
 def test_the_card_lies_beside_the_model() -> None:
     """A card has its model's name with another suffix."""
-    assert card_path(Path("models/reference.safetensors")) == Path("models/reference.json")
-    assert card_path(Path("models/resnet.v2.onnx")) == Path("models/resnet.v2.json")
+    assert spec_path(Path("models/reference.safetensors")) == Path("models/reference.json")
+    assert spec_path(Path("models/resnet.v2.onnx")) == Path("models/resnet.v2.json")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_field_out_of_range_is_named(tmp_path: Path, changes: dict[str, Any], 
     """A card with a wrong field is refused with the file's name and the field's."""
     path = write(tmp_path, **changes)
     with pytest.raises(InputError, match=fragment) as caught:
-        read_card(path)
+        read_spec(path)
     assert caught.value.message.startswith(f"{path} is not a valid model card: ")
 
 
@@ -109,11 +109,11 @@ def test_what_is_not_a_json_object_is_refused(tmp_path: Path, content: bytes, fr
     path = tmp_path / "model.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=fragment) as caught:
-        read_card(path)
+        read_spec(path)
     assert str(path) in caught.value.message
 
 
 def test_a_missing_card_is_named(tmp_path: Path) -> None:
     """A card that does not exist is an input error, not an OSError."""
     with pytest.raises(InputError, match=r"cannot read .*absent\.json"):
-        read_card(tmp_path / "absent.json")
+        read_spec(tmp_path / "absent.json")

@@ -18,7 +18,7 @@ from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import read_report, write_report
 from udacimed_edge.workflow import prepare
 from udacimed_edge.workflow.convert import convert_all, validate_all, validate_predictions
-from udacimed_edge.workflow.plan import Item, Plan, Result, plan_items
+from udacimed_edge.workflow.plan import ConversionPlan, Item, ItemResult, plan_items
 
 if TYPE_CHECKING:
     import torch
@@ -52,15 +52,15 @@ def silent(event: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def converted(source: SourceModel, data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def converted(source: SourceModel, data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> ItemResult:
     """The small network as an fp32 ORT artifact that passed."""
     out = tmp_path_factory.mktemp("converted")
-    (result,) = convert_all(source, data, Plan(FP32, out, LENIENT), silent)
+    (result,) = convert_all(source, data, ConversionPlan(FP32, out, LENIENT), silent)
     assert result.error is None
     return result
 
 
-def test_a_passing_artifact_lies_with_its_report(converted: Result) -> None:
+def test_a_passing_artifact_lies_with_its_report(converted: ItemResult) -> None:
     """What passes is at OUT/<item>/ with a report that speaks of these bytes; nothing else is in OUT."""
     assert converted.artifact is not None
     folder = converted.artifact.parent
@@ -70,7 +70,7 @@ def test_a_passing_artifact_lies_with_its_report(converted: Result) -> None:
     assert [p.name for p in folder.parent.iterdir()] == ["ort-fp32"]
 
 
-def test_a_synthetic_report_is_a_rehearsal(converted: Result) -> None:
+def test_a_synthetic_report_is_a_rehearsal(converted: ItemResult) -> None:
     """A report on synthetic images says so in its first line, its title, its origin and its own field."""
     assert converted.report is not None
     assert converted.artifact is not None
@@ -81,7 +81,7 @@ def test_a_synthetic_report_is_a_rehearsal(converted: Result) -> None:
     assert converted.report.data.origin == "synthetic"
 
 
-def test_validate_repeats_the_verdict(converted: Result, data: DataSet) -> None:
+def test_validate_repeats_the_verdict(converted: ItemResult, data: DataSet) -> None:
     """Judging again gives the same figures and predictions, without the source model."""
 
     def no_model(digest: str) -> SourceModel:
@@ -97,7 +97,7 @@ def test_validate_repeats_the_verdict(converted: Result, data: DataSet) -> None:
 
 
 def test_validate_computes_the_source_where_no_report_tells(
-    converted: Result, data: DataSet, source: SourceModel, tmp_path: Path
+    converted: ItemResult, data: DataSet, source: SourceModel, tmp_path: Path
 ) -> None:
     """An artifact without a report is judged against the model itself."""
     assert converted.artifact is not None
@@ -109,7 +109,7 @@ def test_validate_computes_the_source_where_no_report_tells(
 
 
 def test_validate_refuses_another_source(
-    converted: Result, data: DataSet, source: SourceModel, tmp_path: Path
+    converted: ItemResult, data: DataSet, source: SourceModel, tmp_path: Path
 ) -> None:
     """An artifact is never compared with a model it was not made from."""
     assert converted.artifact is not None
@@ -122,7 +122,7 @@ def test_validate_refuses_another_source(
 
 
 def test_answers_from_a_device_are_judged_by_the_same_gate(
-    converted: Result, data: DataSet, source: SourceModel, tmp_path: Path
+    converted: ItemResult, data: DataSet, source: SourceModel, tmp_path: Path
 ) -> None:
     """Answers that a device wrote into a file get the verdict and figures of an execution here."""
     assert converted.report is not None
@@ -180,7 +180,7 @@ def _add_an_artifact(folder: Path) -> None:
 def test_validate_refuses_what_was_tampered_with(
     harm: Callable[[Path], None],
     message: str,
-    converted: Result,
+    converted: ItemResult,
     data: DataSet,
     source: SourceModel,
     tmp_path: Path,
@@ -197,20 +197,20 @@ def test_validate_refuses_what_was_tampered_with(
 
 
 def test_a_failing_artifact_is_rejected_and_the_earlier_one_stays(
-    converted: Result, source: SourceModel, data: DataSet
+    converted: ItemResult, source: SourceModel, data: DataSet
 ) -> None:
     """What fails goes to OUT/rejected/ with its reason; the artifact that passed before is untouched."""
     assert converted.artifact is not None
     out, before = converted.artifact.parent.parent, converted.artifact.read_bytes()
     strict = LENIENT.model_copy(update={"min_agreement": 1.0})
     items = (Item("ort", "int8"),)
-    (result,) = convert_all(source, data, Plan(items, out, strict, max_rung=2), silent)
+    (result,) = convert_all(source, data, ConversionPlan(items, out, strict, max_recipe=2), silent)
     assert result.report is not None
     assert result.report.verdict == "FAIL"
     assert "agreement" in result.report.reason
     assert "none of 2 holds" in result.report.reason
-    assert [(rung.number, rung.passed) for rung in result.report.rungs] == [(1, False), (2, False)]
-    assert all("agreement" in rung.reason for rung in result.report.rungs)
+    assert [(recipe.number, recipe.passed) for recipe in result.report.recipes] == [(1, False), (2, False)]
+    assert all("agreement" in recipe.reason for recipe in result.report.recipes)
     assert result.artifact == out / "rejected" / "ort-int8" / "model.ort"
     assert read_report(out / "rejected" / "ort-int8" / "report.json") == result.report
     assert not (out / "ort-int8").exists()
@@ -218,9 +218,9 @@ def test_a_failing_artifact_is_rejected_and_the_earlier_one_stays(
 
 
 def test_synthetic_calibration_shows_its_cost(source: SourceModel, data: DataSet, tmp_path: Path) -> None:
-    """A report names synthetic calibration and what it costs; judging again keeps that, and the rungs."""
+    """A report names synthetic calibration and what it costs; judging again keeps that, and the recipes."""
     patients = replace(data, origin="custom")  # the same images under another name: no cost at all
-    plan = Plan((Item("ort", "int8"),), tmp_path, LENIENT, max_rung=1, calibrate="synthetic")
+    plan = ConversionPlan((Item("ort", "int8"),), tmp_path, LENIENT, max_recipe=1, calibrate="synthetic")
     (result,) = convert_all(source, patients, plan, silent)
     report = result.report
     assert report is not None
@@ -230,11 +230,11 @@ def test_synthetic_calibration_shows_its_cost(source: SourceModel, data: DataSet
     assert (report.calibration.origin, report.calibration_cost.calibration.origin) == ("synthetic", "custom")
     assert report.calibration_cost.auc == report.metrics.auc
     assert report.calibration_cost.sensitivity_cost == report.calibration_cost.auc_cost == 0
-    assert report.calibration_cost.method.startswith("rung 1: ")
+    assert report.calibration_cost.method.startswith("recipe 1: ")
     assert result.artifact is not None
     (again,) = validate_all([result.artifact], patients, LENIENT, lambda _: source, silent)
     assert again.report is not None
-    for name in ("calibration", "calibration_cost", "rungs"):
+    for name in ("calibration", "calibration_cost", "recipes"):
         assert getattr(again.report, name) == getattr(report, name)
 
 
@@ -244,7 +244,7 @@ def test_a_source_that_fails_the_policy_converts_nothing(
     """A source model that calls everyone ill is refused before anything is written."""
     alarmist = replace(source, threshold=1e-9)
     with pytest.raises(GateRefusedError, match="source model small itself"):
-        convert_all(alarmist, data, Plan(FP32, tmp_path, LENIENT), silent)
+        convert_all(alarmist, data, ConversionPlan(FP32, tmp_path, LENIENT), silent)
     assert not list(tmp_path.iterdir())
 
 
@@ -265,7 +265,7 @@ def test_a_dead_process_is_one_formats_error(
     """When a format's process cannot even start its work, its items say so and the log is named."""
     broken = replace(source, digest="not to be pickled")
     monkeypatch.setattr("udacimed_edge.workflow.convert._convert_format", sum)
-    (result,) = convert_all(broken, data, Plan(FP32, tmp_path, LENIENT), silent)
+    (result,) = convert_all(broken, data, ConversionPlan(FP32, tmp_path, LENIENT), silent)
     assert isinstance(result.error, ConversionError)
     assert "logs/ort.log" in result.error.hint
     assert (tmp_path / "logs" / "ort.log").read_text().startswith("Traceback")

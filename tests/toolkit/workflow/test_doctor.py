@@ -16,7 +16,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *absent: str) -> dict[str, doctor.F
     """What the doctor says where these modules are not installed."""
     for place in ("udacimed_edge.workflow.doctor.is_installed", "udacimed_edge.converters.base.is_installed"):
         monkeypatch.setattr(place, lambda module: module not in absent)
-    return {health.name: health for health in doctor.examine_formats()}
+    return {health.name: health for health in doctor.format_health()}
 
 
 def test_with_everything_installed_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,12 +69,12 @@ def test_the_doctor_sees_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_doctor_names_what_a_row_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every row of the processor matrix can be computed here, or what would help is named."""
+    """Every processor case can be computed here, or what would help is named."""
     monkeypatch.setattr(machine, "instruction_sets", lambda: ["avx2"])
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("UDACIMED_ARM_ROOT", str(tmp_path / "arm64"))
-    rows = doctor.examine_rows()
+    rows = doctor.processor_health()
     assert rows["openvino-native"] == "yes, this machine"
     assert rows["openvino-avx2"].startswith("yes, ")
     assert rows["openvino-avx512"].endswith("no avx512f")

@@ -27,10 +27,10 @@ from udacimed_edge.targets.bundle.signing import generate_key, verify
 from udacimed_edge.targets.bundle.wheels import pin
 from udacimed_edge.targets.devices.profile import DeviceProfile, find_profile
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import Report, read_report, seal, write_report
+from udacimed_edge.validation.report import Report, read_report, with_digest, write_report
 from udacimed_edge.workflow.convert import convert_all
-from udacimed_edge.workflow.package import Order, Package, add_runner, package
-from udacimed_edge.workflow.plan import Item, Plan
+from udacimed_edge.workflow.package import Package, PackageRequest, add_runner, package
+from udacimed_edge.workflow.plan import ConversionPlan, Item
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class Proven:
 
     def told(self, **changes: object) -> None:
         """Write another report beside the artifact."""
-        write_report(seal(self.report.model_copy(update=changes)), self.folder / "report.json")
+        write_report(with_digest(self.report.model_copy(update=changes)), self.folder / "report.json")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,9 @@ def converted(
     test = data.read("test")
     threshold = float(np.quantile(small_answers(test.images[test.labels == 0]), 0.6))
     source = SourceModel("small", small_network, "2" * 64, threshold, "chosen for a test", dynamic_batch=True)
-    (result,) = convert_all(source, data, Plan((Item("ort", "fp32"),), out, LENIENT), lambda event: None)
+    (result,) = convert_all(
+        source, data, ConversionPlan((Item("ort", "fp32"),), out, LENIENT), lambda event: None
+    )
     assert result.artifact is not None
     return result.artifact.parent
 
@@ -86,7 +88,7 @@ def proven(converted: Path, tmp_path: Path) -> Proven:
     policy = report.policy.model_copy(update={"settings": settings, "digest": settings.digest()})
     data = report.data.model_copy(update={"origin": "custom", "name": "file.npz"})
     changes = {"rehearsal": False, "title": "ort fp32 of small", "policy": policy, "data": data}
-    found = Proven(folder, seal(report.model_copy(update=changes)))
+    found = Proven(folder, with_digest(report.model_copy(update=changes)))
     found.told()
     return found
 
@@ -121,7 +123,7 @@ def names(folder: Path) -> set[str]:
 
 def test_a_bundle_holds_what_a_clinic_needs(proven: Proven, wheels: Path, tmp_path: Path) -> None:
     """The folder and its zip hold the artifact, what runs, explains and proves it, and nothing else."""
-    made = package(proven.folder, Order(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
+    made = package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
     assert names(tmp_path / "out") == {"clinic-laptop-ort-fp32", "clinic-laptop-ort-fp32.zip"}
     assert names(made.folder) == RUNS
     assert (made.folder / "model.ort").read_bytes() == (proven.folder / "model.ort").read_bytes()
@@ -142,7 +144,7 @@ def test_a_bundle_holds_what_a_clinic_needs(proven: Proven, wheels: Path, tmp_pa
 
 def test_the_program_in_it_passes_its_self_test(proven: Proven, wheels: Path, tmp_path: Path) -> None:
     """`screen.pyz --selftest` finds its 32 radiographs, and screens beside them."""
-    made = package(proven.folder, Order(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
+    made = package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
     command = [sys.executable, str(made.folder / "screen.pyz"), "--selftest"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -153,7 +155,9 @@ def test_the_same_inputs_give_the_same_bytes(proven: Proven, wheels: Path, tmp_p
     """Two signed bundles of one artifact are the same, byte for byte, wherever they are made."""
     generate_key(tmp_path / "key", tmp_path / "key.pub")
     made = [
-        package(proven.folder, Order(roomy(LAPTOP), tmp_path / out, wheels=wheels, key=tmp_path / "key"))
+        package(
+            proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / out, wheels=wheels, key=tmp_path / "key")
+        )
         for out in ("one", "two")
     ]
     assert made[0].archive.read_bytes() == made[1].archive.read_bytes()
@@ -164,7 +168,7 @@ def test_the_same_inputs_give_the_same_bytes(proven: Proven, wheels: Path, tmp_p
 
 def test_an_app_gets_no_program(proven: Proven, tmp_path: Path) -> None:
     """A phone's bundle has the model, its proof and a README with the threshold, nothing to install."""
-    made = package(proven.folder, Order(roomy(find_profile("android-phone")), tmp_path / "out"))
+    made = package(proven.folder, PackageRequest(roomy(find_profile("android-phone")), tmp_path / "out"))
     assert names(made.folder) == IN_AN_APP
     assert f"const val THRESHOLD = {proven.report.threshold}" in (made.folder / "README.md").read_text()
 
@@ -176,8 +180,10 @@ def test_a_rehearsal_is_marked_on_every_page(converted: Path, wheels: Path, tmp_
         update={"settings": PolicySettings(), "digest": PolicySettings().digest()}
     )
     shutil.copytree(converted, tmp_path / "artifact")
-    write_report(seal(report.model_copy(update={"policy": policy})), tmp_path / "artifact" / "report.json")
-    order = Order(roomy(LAPTOP), tmp_path / "out", rehearsal=True, wheels=wheels)
+    write_report(
+        with_digest(report.model_copy(update={"policy": policy})), tmp_path / "artifact" / "report.json"
+    )
+    order = PackageRequest(roomy(LAPTOP), tmp_path / "out", rehearsal=True, wheels=wheels)
     made = package(tmp_path / "artifact", order)
     pages = {f for f in made.folder.rglob("*") if f.suffix in (".txt", ".md", ".html", ".json", ".sh")}
     silent = {f.name for f in pages if "REHEARSAL" not in f.read_text(encoding="utf-8")}
@@ -228,7 +234,7 @@ def test_what_is_not_proven_is_refused(
     """There is no bundle, and no part of one, for what has no passing report of its own."""
     break_it(proven)
     with pytest.raises(GateRefusedError, match=message):
-        package(proven.folder, Order(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
+        package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
     assert not (tmp_path / "out").exists()
 
 
@@ -253,17 +259,17 @@ def test_what_does_not_suit_the_device_is_refused(
     if "ram_mib" in message and not Path("/proc/self/status").exists():
         pytest.skip("this system does not say how much memory was used")
     with pytest.raises(GateRefusedError, match=message):
-        package(proven.folder, Order(device, tmp_path / "out", wheels=wheels))
+        package(proven.folder, PackageRequest(device, tmp_path / "out", wheels=wheels))
     assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_failure_leaves_the_earlier_bundle(proven: Proven, wheels: Path, tmp_path: Path) -> None:
     """Without its wheels a bundle is not replaced, nor left half-made."""
-    made = package(proven.folder, Order(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
+    made = package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
     before = made.archive.read_bytes()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="there is no wheel of numpy=="):
-        package(proven.folder, Order(roomy(LAPTOP), tmp_path / "out", wheels=tmp_path / "empty"))
+        package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out", wheels=tmp_path / "empty"))
     assert names(tmp_path / "out") == {made.folder.name, made.archive.name}
     assert (made.archive.read_bytes(), names(made.folder)) == (before, RUNS)
 
@@ -290,7 +296,7 @@ def test_nothing_but_a_bundle_is_replaced(
     put: Callable[[Package], Path], message: str, proven: Proven, tmp_path: Path
 ) -> None:
     """Results that a technician wrote into the bundle are not lost."""
-    order = Order(roomy(find_profile("android-phone")), tmp_path / "out")
+    order = PackageRequest(roomy(find_profile("android-phone")), tmp_path / "out")
     kept = put(package(proven.folder, order))
     with pytest.raises(OutputError, match=message):
         package(proven.folder, order)

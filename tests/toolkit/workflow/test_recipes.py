@@ -1,4 +1,4 @@
-"""The INT8 ladder: it stops at the first rung that holds, and the validation split alone says which."""
+"""INT8 recipes: trying stops at the first recipe that holds, and the validation split alone says which."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import pytest
 from numpy.typing import NDArray
 
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import Rung
+from udacimed_edge.converters.base import QuantizationRecipe
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import UnsupportedError
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging.inputs import Examination, SourceScores
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, SourceScores
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import DataRecord
-from udacimed_edge.workflow import recipes as ladder
-from udacimed_edge.workflow.recipes import climb, shortcomings
+from udacimed_edge.workflow import recipes as recipes
+from udacimed_edge.workflow.recipes import choose_recipe, failed_clauses
 
-RUNGS = (Rung(1, "plain"), Rung(2, "other ranges"), Rung(3, "some in float", float_layers=3))
+RECIPES = (
+    QuantizationRecipe(1, "plain"),
+    QuantizationRecipe(2, "other ranges"),
+    QuantizationRecipe(3, "some in float", float_layers=3),
+)
 CONTRACT = Contract("ort", "int8", 0.5, "a test", "source", "4" * 64, None, "0")
 
 LABELS = np.repeat(np.array([1, 0], np.uint8), [100, 100])
@@ -29,14 +33,14 @@ SCORES = np.concatenate([np.linspace(0.6, 0.99, 100), np.linspace(0.01, 0.4, 100
 
 
 class Workshop:
-    """A converter and a judge that only keep a diary; the named rung is the first that holds."""
+    """A converter and a judge that only keep a diary; the named recipe is the first that holds."""
 
     def __init__(self, holds: int, executed: bool = True) -> None:
         self.holds, self.executed, self.diary = holds, executed, list[str]()
 
-    def make(self, rung: Rung) -> None:
+    def make(self, recipe: QuantizationRecipe) -> None:
         """Convert."""
-        self.diary.append(f"make {rung.number}")
+        self.diary.append(f"make {recipe.number}")
 
     def judge(self) -> tuple[Contract | None, str]:
         """Judge what was made last."""
@@ -51,40 +55,40 @@ class Workshop:
     [(1, [True]), (2, [False, True]), (3, [False, False, True]), (4, [False, False, False])],
 )
 def test_it_climbs_until_a_rung_holds(holds: int, tried: list[bool]) -> None:
-    """Each rung is made and judged in turn, none after the first that holds, none twice."""
+    """Each recipe is made and judged in turn, none after the first that holds, none twice."""
     workshop = Workshop(holds)
-    records = climb(RUNGS, workshop.make, workshop.judge)
+    records = choose_recipe(RECIPES, workshop.make, workshop.judge)
     assert [record.passed for record in records] == tried
     assert workshop.diary == [f"{what} {n + 1}" for n in range(len(tried)) for what in ("make", "judge")]
 
 
 def test_a_record_says_what_was_tried_and_why_it_broke() -> None:
-    """Number, method, reason and the layers left in float stand in each rung's record."""
+    """Number, method, reason and the layers left in float stand in each recipe's record."""
     workshop = Workshop(holds=3)
-    first, _, last = climb(RUNGS, workshop.make, workshop.judge)
+    first, _, last = choose_recipe(RECIPES, workshop.make, workshop.judge)
     assert (first.number, first.name, first.reason, first.float_layers) == (1, "plain", "too low: 1", ())
     assert (last.number, last.name, last.reason, last.float_layers) == (3, "some in float", "", ("stem",))
 
 
 def test_what_cannot_be_executed_ends_the_climb() -> None:
-    """No rung mends an artifact that this machine cannot execute, so no further one is made."""
+    """No recipe mends an artifact that this machine cannot execute, so no further one is made."""
     workshop = Workshop(holds=4, executed=False)
-    (record,) = climb(RUNGS, workshop.make, workshop.judge)
+    (record,) = choose_recipe(RECIPES, workshop.make, workshop.judge)
     assert not record.passed
 
 
-@pytest.mark.parametrize("row", [row for row in FORMATS.values() if "int8" in row.precisions], ids=str)
-def test_every_ladder_is_numbered_from_one(row: object) -> None:
-    """`--max-rung N` is the first N rungs of every format that has INT8."""
-    rungs = row.rungs  # type: ignore[attr-defined]
-    assert [rung.number for rung in rungs] == list(range(1, len(rungs) + 1))
-    assert rungs
+@pytest.mark.parametrize("name", [row.name for row in FORMATS.values() if "int8" in row.precisions])
+def test_the_recipes_of_a_format_are_numbered_from_one(name: str) -> None:
+    """`--max-recipe N` is the first N recipes of every format that has INT8."""
+    recipes = FORMATS[name].recipes
+    assert [recipe.number for recipe in recipes] == list(range(1, len(recipes) + 1))
+    assert recipes
 
 
 Answer = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def trial(scores: NDArray[np.float64]) -> Examination:
+def trial(scores: NDArray[np.float64]) -> EvaluationInputs:
     """200 validation images, and those answers of the source model."""
     images = np.zeros((len(LABELS), 64, 64), np.uint8)
     images[:, 0, 0] = np.arange(len(LABELS))
@@ -93,14 +97,14 @@ def trial(scores: NDArray[np.float64]) -> Examination:
         origin="custom", name="x", file_digest="5" * 64, split="validation", digest=split.digest,
         pneumonia=100, normal=100,
     )  # fmt: skip
-    return Examination(split, data, SourceScores("source", "4" * 64, scores, "a test"), PolicySettings())
+    return EvaluationInputs(split, data, SourceScores("source", "4" * 64, scores, "a test"), PolicySettings())
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, source: NDArray[np.float64], answers: NDArray[np.float64]) -> str:
     """What falls short in an artifact of those answers."""
     predictor = Predictor(CONTRACT, lambda images: answers[images[:, 0, 0].astype(int)], None, "made up")
-    monkeypatch.setattr(ladder, "open_predictor", lambda path, threads: predictor)
-    contract, reason = shortcomings(Path("model.ort"), trial(source))
+    monkeypatch.setattr(recipes, "open_predictor", lambda path, threads: predictor)
+    contract, reason = failed_clauses(Path("model.ort"), trial(source))
     assert contract == CONTRACT
     return reason
 
@@ -144,7 +148,7 @@ def test_a_candidate_that_cannot_be_executed_says_so(monkeypatch: pytest.MonkeyP
     def refuse(path: Path, threads: int) -> Predictor:
         raise UnsupportedError("an operation is not executed here")
 
-    monkeypatch.setattr(ladder, "open_predictor", refuse)
-    contract, reason = shortcomings(Path("model.mlpackage"), trial(SCORES))
+    monkeypatch.setattr(recipes, "open_predictor", refuse)
+    contract, reason = failed_clauses(Path("model.mlpackage"), trial(SCORES))
     assert contract is None
     assert "an operation is not executed here" in reason

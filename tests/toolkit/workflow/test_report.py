@@ -14,11 +14,11 @@ from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime.contract import Contract
-from udacimed_edge.validation.judging import evaluate
-from udacimed_edge.validation.judging.audit import Work
-from udacimed_edge.validation.judging.evaluate import Examination, Execution, SourceScores
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging.audit import ComputeCost
+from udacimed_edge.validation.judging.evaluate import EvaluationInputs, Execution, SourceScores
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import DataRecord, seal, write_report
+from udacimed_edge.validation.report import DataRecord, with_digest, write_report
 from udacimed_edge.workflow.report import collect, compare_paths, write_card, write_html, write_markdown
 
 LABELS = np.array([0, 1] * 20, dtype=np.uint8)
@@ -37,21 +37,19 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         folder.mkdir(parents=True)
         path = folder / "model.ort"
         path.write_bytes(item.encode())
-        monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"int8": 1000})
-        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
+        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
+        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
         data = DataRecord(origin="custom", name="x.npz", file_digest="5" * 64, split="test", digest=digest,
                           pneumonia=20, normal=20)  # fmt: skip
-        examination = Examination(
+        inputs = EvaluationInputs(
             SPLIT,
             data,
             SourceScores("source", "4" * 64, SCORES, "a test"),
             PolicySettings(min_sensitivity=least),
         )
         contract = Contract(item.split("-")[0], "int8", 0.5, "a test", "source", "4" * 64, None, "0")
-        report = evaluate.judge(
-            path, path_digest(path), Execution(contract, "x", [SCORES, SCORES]), examination
-        )
-        write_report(seal(report.model_copy(update=update)), folder / "report.json")
+        report = evaluation.judge(path, path_digest(path), Execution(contract, "x", [SCORES, SCORES]), inputs)
+        write_report(with_digest(report.model_copy(update=update)), folder / "report.json")
         return folder
 
     return write
@@ -62,7 +60,7 @@ def test_a_folder_is_searched(put: Put, tmp_path: Path) -> None:
     for item in ("ort-int8", "rejected/litert-int8", ".staging-1/openvino-int8"):
         put(item)
 
-    assert [r.artifact.target for r in collect([tmp_path / "out"])] == ["ort", "rejected/litert"]
+    assert [r.artifact.format for r in collect([tmp_path / "out"])] == ["ort", "rejected/litert"]
 
 
 def test_each_report_once(put: Put) -> None:
@@ -141,7 +139,7 @@ def test_compare_artifacts_or_reports(put: Put) -> None:
 
     for after in (second, second / "model.ort", second / "report.json"):
         change = compare_paths(first, after)
-        assert (change.before.artifact.target, change.after.artifact.target) == ("ort", "litert")
+        assert (change.before.artifact.format, change.after.artifact.format) == ("ort", "litert")
 
 
 def test_an_artifact_that_its_report_does_not_speak_of(put: Put) -> None:

@@ -26,7 +26,7 @@ from udacimed_edge.targets.bundle.signing import generate_key, sign
 from udacimed_edge.targets.devices.profile import find_profile
 from udacimed_edge.validation.judging.recheck import judge_again, recompute
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import Report, read_report, seal, write_report
+from udacimed_edge.validation.report import Report, read_report, with_digest, write_report
 from udacimed_edge.workflow import verify as verification
 from udacimed_edge.workflow.verify import POLICIES, Check, verify_bundle
 
@@ -65,9 +65,9 @@ class Stick:
         write_sums(self.folder)
 
     def report(self, change: Callable[[Report], Report], **manifest: Any) -> None:
-        """Change the report, seal it again, and list everything anew."""
+        """Change the report, with_digest it again, and list everything anew."""
         path = self.folder / "report.json"
-        changed = seal(change(read_report(path)))
+        changed = with_digest(change(read_report(path)))
         write_report(changed, path)
         self.manifest(**{"report_digest": changed.report_digest, **manifest})
 
@@ -364,7 +364,7 @@ CHANGES: dict[str, tuple[Callable[[Stick], object], str, str]] = {
     "a program is added": (listed(put("setup.exe", "x")), "parts", "no bundle holds setup.exe"),
     "an artifact elsewhere": (lambda s: s.manifest(artifact="../model.ort"), "parts", "is no artifact"),
     "another format": (
-        lambda s: s.manifest(target="litert", name="android-phone-litert-int8"),
+        lambda s: s.manifest(format="litert", name="android-phone-litert-int8"),
         "parts",
         "no artifact",
     ),

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import InputError, UnsupportedError
-from udacimed_edge.runtime.contract import KEY, Contract, ContractError, Predictor, probability_of_pneumonia
+from udacimed_edge.runtime.contract import KEY, ArtifactError, Contract, Predictor, probability_of_pneumonia
 from udacimed_edge.runtime.coreml import quiet
 from udacimed_edge.validation.coreml.executor import open_artifact, weight_dtypes
 from udacimed_edge.validation.coreml.operations import OPERATIONS
@@ -25,7 +25,7 @@ with quiet():
 Build = Callable[[Any, Any], Any]
 
 CONTRACT = Contract(
-    target="coreml",
+    format="coreml",
     precision="fp32",
     threshold=0.13,
     threshold_origin="a test",
@@ -474,7 +474,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_package_is_refused(copy: Path, damage: Callable[[Path], object], fragment: str) -> None:
     """A package that is incomplete, changed or leads elsewhere is an error which names it."""
     damage(copy)
-    with pytest.raises((ContractError, InputError), match=f"copy.mlpackage.*{fragment}"):
+    with pytest.raises((ArtifactError, InputError), match=f"copy.mlpackage.*{fragment}"):
         open_artifact(copy)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.validation.judging.audit import count_work
+from udacimed_edge.validation.judging.audit import count_macs
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -43,7 +43,7 @@ def test_convolution_and_product_are_counted_by_hand(tmp_path: Path) -> None:
         onnx.helper.make_node("Sigmoid", ["a"], ["b"]),
         onnx.helper.make_node("MatMul", ["b", "m"], ["out"]),
     )
-    work = count_work(path)
+    work = count_macs(path)
     assert work.macs == {"fp32": 4 * 62 * 62 * 9 + 4 * 62 * 5 * 62}
     assert work.operators == {"fp32": 2}, "onnxruntime computes the activation with the convolution"
 
@@ -98,7 +98,7 @@ def unknown_in_litert(folder: Path) -> Path:
 def test_an_unknown_operator_is_refused(make: Callable[[Path], Path], operator: str, tmp_path: Path) -> None:
     """An operator that might do any amount of work in any type is named, and nothing is counted."""
     with pytest.raises(InputError, match=f"whose work is not known here: {operator}") as caught:
-        count_work(make(tmp_path))
+        count_macs(make(tmp_path))
     assert str(tmp_path) in caught.value.message
 
 
@@ -119,4 +119,4 @@ def test_the_reference_models_work(tmp_path: Path) -> None:
     program, out = tmp_path / "program.pt2", tmp_path / "model.ort"
     torch.export.save(torch.export.export(source.module, (torch.zeros(1, 1, 64, 64),)), program)
     run(FORMATS["ort"], program, Contract("ort", "fp32", 0.5, "", "", "", None, "0"), None, out)
-    assert count_work(out).macs == {"fp32": counter.get_total_flops() // 2} == {"fp32": 141_624_320}
+    assert count_macs(out).macs == {"fp32": counter.get_total_flops() // 2} == {"fp32": 141_624_320}

@@ -15,13 +15,13 @@ from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ExtraMissingError, GateRefusedError, InputError, UnsupportedError
 from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging import evaluate
-from udacimed_edge.validation.judging.audit import Work
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import (
-    Examination,
+    EvaluationInputs,
     SourceScores,
     check_source,
-    examine,
+    evaluate,
     open_predictor,
 )
 from udacimed_edge.validation.policy.policy import PolicySettings
@@ -55,16 +55,16 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Repo
         path = tmp_path / "model.ort"
         path.write_bytes(b"artifact")
         predictor = Predictor(replace(CONTRACT, **contract), predict, None, "made up")
-        monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
-        monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: dtypes or {"int8": 1000})
-        monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
+        monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
+        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: dtypes or {"int8": 1000})
+        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
         split = Split("test", "custom", images(), LABELS)
         data = DataRecord(
             origin="custom", name="x", file_digest="5" * 64, split="test", digest=split.digest,
             pneumonia=POSITIVES, normal=NEGATIVES,
         )  # fmt: skip
         scores = SourceScores("source", "4" * 64, SCORES, "a test")
-        return examine(path, Examination(split, data, scores, PolicySettings()))
+        return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
 
     return run
 
@@ -175,10 +175,10 @@ def test_what_cannot_be_executed_is_a_skip(tmp_path: Path, monkeypatch: pytest.M
     )
     path = tmp_path / "model.mlpackage"
     path.write_bytes(b"artifact")
-    monkeypatch.setattr(evaluate, "open_predictor", unsupported)
+    monkeypatch.setattr(evaluation, "open_predictor", unsupported)
     monkeypatch.setattr(coreml, "read_contract", lambda path: CONTRACT)
     scores = SourceScores("source", "4" * 64, SCORES, "a test")
-    report = examine(path, Examination(split, data, scores, PolicySettings()))
+    report = evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
     assert report.verdict == "SKIP"
     assert "einsum" in report.reason
     assert report.metrics is None

@@ -16,10 +16,11 @@ from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging import evaluate, external
-from udacimed_edge.validation.judging.audit import Work
-from udacimed_edge.validation.judging.evaluate import Examination, examine
-from udacimed_edge.validation.judging.external import examine_predictions, read_predictions
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging import external
+from udacimed_edge.validation.judging.audit import ComputeCost
+from udacimed_edge.validation.judging.evaluate import EvaluationInputs, evaluate
+from udacimed_edge.validation.judging.external import evaluate_predictions, read_predictions
 from udacimed_edge.validation.report import Report
 
 CONTRACT = Contract("ort", "int8", 0.5, "a test", "source", "4" * 64, None, "0")
@@ -39,10 +40,10 @@ def artifact(
         None,
         "onnxruntime 1.0",
     )
-    monkeypatch.setattr(evaluate, "open_predictor", lambda path, threads: predictor)
+    monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
     monkeypatch.setattr(external, "open_predictor", lambda path: predictor)
-    monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"int8": 1000})
-    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({}, {"int8": 1000}))
+    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
+    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
     return path
 
 
@@ -103,10 +104,10 @@ Judge = Callable[[Path], Report]
 
 
 @pytest.fixture
-def judge(artifact: Path, examination: Examination) -> Judge:
+def judge(artifact: Path, inputs: EvaluationInputs) -> Judge:
     """Judge a predictions file."""
-    images = len(examination.split.labels)
-    return lambda file: examine_predictions(artifact, read_predictions(file, images), examination)
+    images = len(inputs.split.labels)
+    return lambda file: evaluate_predictions(artifact, read_predictions(file, images), inputs)
 
 
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "probability"])
@@ -117,13 +118,13 @@ def test_judged_as_if_executed_here(
     written: Written,
     judge: Judge,
     artifact: Path,
-    examination: Examination,
+    inputs: EvaluationInputs,
     tmp_path: Path,
 ) -> None:
     """The same answers get the same verdict, clauses and figures as an execution here, in every form."""
     elsewhere = judge(save(tmp_path / name, written, logits))
 
-    here = examine(artifact, examination)
+    here = evaluate(artifact, inputs)
     assert (elsewhere.verdict, elsewhere.policy) == (here.verdict, here.policy)
     assert elsewhere.predictions.digest == here.predictions.digest
     assert elsewhere.metrics == here.metrics
@@ -282,7 +283,7 @@ def test_another_models_artifact_is_refused(
 
 
 def test_core_ml_needs_no_execution_here(
-    written: Written, examination: Examination, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    written: Written, inputs: EvaluationInputs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A Core ML package that cannot be executed here is judged by what a Mac answered."""
     package = tmp_path / "model.mlpackage"
@@ -291,6 +292,6 @@ def test_core_ml_needs_no_execution_here(
     monkeypatch.setattr(coreml, "read_contract", lambda path: replace(CONTRACT, target="coreml"))
     path = save(tmp_path / "p.csv", replace(written, digest=path_digest(package)), True)
 
-    report = examine_predictions(package, read_predictions(path, len(examination.split.labels)), examination)
+    report = evaluate_predictions(package, read_predictions(path, len(inputs.split.labels)), inputs)
 
-    assert (report.artifact.target, report.verdict) == ("coreml", "PASS")
+    assert (report.artifact.format, report.verdict) == ("coreml", "PASS")

@@ -1,4 +1,4 @@
-"""The processor matrix: every row is computed and judged, or says why it is not."""
+"""The processor cases: every row is computed and judged, or says why it is not."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from udacimed_edge.converters.base import run
 from udacimed_edge.core import machine
 from udacimed_edge.core.data import Split, open_data
 from udacimed_edge.runtime.contract import Contract
-from udacimed_edge.validation.judging import evaluate
-from udacimed_edge.validation.judging import processors as matrix
-from udacimed_edge.validation.judging.audit import Work
+from udacimed_edge.validation.judging import evaluate as evaluation
+from udacimed_edge.validation.judging import processors
+from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import (
-    Examination,
+    EvaluationInputs,
     Execution,
     SourceScores,
     data_record,
-    examine,
+    evaluate,
 )
-from udacimed_edge.validation.judging.processors import ROWS, processor_rows, rows_of
+from udacimed_edge.validation.judging.processors import CASES, cases_of, processor_records
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import ProcessorRecord, Report
 
 IMAGES = 624
 CONTRACT = Contract("ort", "int8", 0.5, "a test", "source", "4" * 64, None, "0")
-HASWELL = next(row for row in ROWS if row.name == "ort-haswell")
+HASWELL = next(row for row in CASES if row.name == "ort-haswell")
 
 Compute = Callable[..., ProcessorRecord]
 
@@ -42,7 +42,7 @@ Compute = Callable[..., ProcessorRecord]
 def compute(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    examination: Examination,
+    inputs: EvaluationInputs,
     source_scores: NDArray[np.float64],
 ) -> Compute:
     """The record of the row ort-haswell whose emulator is a shell script; ANSWERS in it names a file."""
@@ -56,11 +56,11 @@ def compute(
         path = str(tmp_path) if script is None else f"{tmp_path}:/usr/bin:/bin"
         monkeypatch.setenv("PATH", path)
         monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-        monkeypatch.setattr(matrix, "ROWS", (HASWELL,))
-        monkeypatch.setattr(matrix, "PATIENCE_S", 0.5)
+        monkeypatch.setattr(processors, "CASES", (HASWELL,))
+        monkeypatch.setattr(processors, "PATIENCE_S", 0.5)
         execution = Execution(CONTRACT, "made up", [source_scores])
-        asked = replace(examination, isa="all")
-        (record,) = processor_rows(tmp_path / "model.ort", execution, asked, lambda stage: None)
+        asked = replace(inputs, isa="all")
+        (record,) = processor_records(tmp_path / "model.ort", execution, asked, lambda stage: None)
         return record
 
     return run
@@ -130,33 +130,33 @@ def test_other_than_one_probability_an_image_is_no_answer(
 
 @emulates
 def test_a_row_shows_how_far_it_is(
-    compute: Compute, monkeypatch: pytest.MonkeyPatch, examination: Examination, tmp_path: Path
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, inputs: EvaluationInputs, tmp_path: Path
 ) -> None:
     """Progress names the row and counts its images."""
     compute(WRITES)
-    monkeypatch.setattr(matrix, "TELL_EVERY_S", 0)
+    monkeypatch.setattr(processors, "TELL_EVERY_S", 0)
     told: list[str] = []
-    execution = Execution(CONTRACT, "made up", [examination.source.probabilities])
-    processor_rows(tmp_path / "model.ort", execution, replace(examination, isa="all"), told.append)
+    execution = Execution(CONTRACT, "made up", [inputs.source.probabilities])
+    processor_records(tmp_path / "model.ort", execution, replace(inputs, isa="all"), told.append)
     assert told[:3] == ["processors", "ort-haswell 1/624", "ort-haswell 2/624"]
 
 
 def test_an_artifact_that_does_not_run_here_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examination: Examination
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: EvaluationInputs
 ) -> None:
     """Where no emulator stands between, a process that dies speaks of the artifact."""
     pytest.importorskip("onnxruntime")
     (tmp_path / "model.ort").write_bytes(b"no model")
-    execution = Execution(CONTRACT, "made up", [examination.source.probabilities])
-    asked = replace(examination, isa="here")
-    (record,) = processor_rows(tmp_path / "model.ort", execution, asked, lambda stage: None)
+    execution = Execution(CONTRACT, "made up", [inputs.source.probabilities])
+    asked = replace(inputs, isa="here")
+    (record,) = processor_records(tmp_path / "model.ort", execution, asked, lambda stage: None)
     assert (record.name, record.verdict) == ("ort-native", "FAIL")
     assert "is not a model ONNX Runtime can read" in record.reason
 
 
 def test_a_processor_without_the_instructions_is_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without AVX-512 cannot show what one with it computes."""
-    row = next(row for row in ROWS if row.name == "openvino-avx512")
+    row = next(row for row in CASES if row.name == "openvino-avx512")
     monkeypatch.setattr(machine, "instruction_sets", lambda: ["avx2"])
     assert row.missing() == "this processor has no avx512f"
     monkeypatch.setattr(machine, "instruction_sets", lambda: ["avx2", "avx512f"])
@@ -176,14 +176,14 @@ def test_a_processor_without_the_instructions_is_no_stand_in(monkeypatch: pytest
 )
 def test_a_choice_stands_for_rows(target: str, precision: str, choice: str, names: list[str]) -> None:
     """Emulated rows are computed only when all are asked for, rows of float artifacts only when asked for."""
-    assert [row.name for row in rows_of(target, precision, choice)] == names  # type: ignore[arg-type]
+    assert [row.name for row in cases_of(target, precision, choice)] == names  # type: ignore[arg-type]
 
 
-def test_no_matrix_without_finite_answers(tmp_path: Path, examination: Examination) -> None:
+def test_no_matrix_without_finite_answers(tmp_path: Path, inputs: EvaluationInputs) -> None:
     """Where the judged run is not finite there is nothing to compare with."""
     execution = Execution(CONTRACT, "made up", [np.full(IMAGES, np.nan)])
-    asked = replace(examination, isa="here")
-    assert matrix.matrix(tmp_path / "model.ort", execution, asked, lambda stage: None) == ()
+    asked = replace(inputs, isa="here")
+    assert processors.evaluate_processors(tmp_path / "model.ort", execution, asked, lambda stage: None) == ()
 
 
 @pytest.mark.parametrize(
@@ -200,19 +200,19 @@ def test_a_row_that_fails_fails_the_artifact(
     verdict: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    examination: Examination,
+    inputs: EvaluationInputs,
 ) -> None:
     """Every row that was computed must hold; one skipped, or shown for comparison alone, decides nothing."""
     records = tuple(
         ProcessorRecord(name=f"row{i}", processor="", way="", verdict=v, comparison_only=only)  # type: ignore[arg-type]
         for i, (v, only) in enumerate(rows)
     )
-    monkeypatch.setattr(evaluate, "weight_dtypes", lambda path: {"int8": 1000})
-    monkeypatch.setattr(evaluate, "count_work", lambda path: Work({"int8": 1}, {"int8": 1000}))
-    path, scores = tmp_path / "model.ort", examination.source.probabilities
+    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
+    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({"int8": 1}, {"int8": 1000}))
+    path, scores = tmp_path / "model.ort", inputs.source.probabilities
     path.write_bytes(b"artifact")
     execution = Execution(CONTRACT, "made up", [scores, scores], processors=records)
-    report = evaluate.judge(path, "5" * 64, execution, examination)
+    report = evaluation.judge(path, "5" * 64, execution, inputs)
     assert (report.verdict, report.processors) == (verdict, records)
     assert ("row1 fails" in report.reason) == (verdict == "FAIL")
 
@@ -226,15 +226,15 @@ def _little_report(
 ) -> Report:
     """The small network in a format, judged over 40 synthetic images by a policy that is easy to hold."""
     row, data = FORMATS[target], open_data("synthetic")
-    contract = replace(CONTRACT, target=target, precision="fp16" if target == "coreml" else "fp32")
+    contract = replace(CONTRACT, format=target, precision="fp16" if target == "coreml" else "fp32")
     artifact = folder / f"model{row.suffix}"
     run(row, program, contract, None, artifact)
     test = data.read("test")
     few = Split("test", "synthetic", test.images[::16][:40], test.labels[::16][:40])
     scores = SourceScores("source", "4" * 64, answers(few.images), "PyTorch")
     easy = PolicySettings(min_sensitivity=0, max_specificity_drop=0.5, max_auc_drop=0.5, min_agreement=0.9)
-    asked = Examination(few, data_record(data, few), scores, easy, isa=isa)  # type: ignore[arg-type]
-    return examine(artifact, asked)
+    asked = EvaluationInputs(few, data_record(data, few), scores, easy, isa=isa)  # type: ignore[arg-type]
+    return evaluate(artifact, asked)
 
 
 @pytest.mark.slow
@@ -246,7 +246,7 @@ def test_openvino_computes_without_newer_instructions(
     """Every row that this processor can stand for is really computed, and decides as the judged run does."""
     pytest.importorskip("openvino")
     report = _little_report("openvino", "here", small_program, small_answers, tmp_path)
-    able = {row.name for row in rows_of("openvino", "int8", "here") if not row.missing()}
+    able = {row.name for row in cases_of("openvino", "int8", "here") if not row.missing()}
     assert {row.name for row in report.processors if row.verdict == "PASS" and row.changed == 0} == able
     assert "openvino-native" in able
     assert report.verdict == "PASS", report.reason
@@ -278,7 +278,7 @@ def test_emulated_processors_compute_it(
 ) -> None:
     """An old laptop and a Raspberry Pi 4, emulated, decide as this machine does."""
     pytest.importorskip({"ort": "onnxruntime", "litert": "litert_torch"}[target])
-    emulated = [row for row in rows_of(target, "int8", "all") if row.emulator]
+    emulated = [row for row in cases_of(target, "int8", "all") if row.emulator]
     if missing := [why for row in emulated if (why := row.missing())]:
         pytest.skip("; ".join(missing))
     report = _little_report(target, "all", small_program, small_answers, tmp_path)

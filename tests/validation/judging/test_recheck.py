@@ -9,7 +9,7 @@ import pytest
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
-from udacimed_edge.validation.report import PredictionRecord, ProcessorRecord, Report, RungRecord
+from udacimed_edge.validation.report import PredictionRecord, ProcessorRecord, RecipeRecord, Report
 
 Make = Callable[..., Report]
 
@@ -28,15 +28,15 @@ def test_a_report_agrees_with_itself(make: Make) -> None:
 
 
 def test_rungs_and_processors_are_judged_where_there_are_any(make: Make) -> None:
-    """A ladder without a rung that held, and a processor that failed, are refused again."""
-    rungs = (RungRecord(number=1, name="x", passed=False),)
+    """Recipes none of which held, and a processor that failed, are refused again."""
+    recipes = (RecipeRecord(number=1, name="x", passed=False),)
     processors = (
         ProcessorRecord(name="other", processor="x", way="x", verdict="FAIL"),
         ProcessorRecord(name="shown", processor="x", way="x", verdict="FAIL", comparison_only=True),
     )
-    report = make(update={"rungs": rungs, "processors": processors})
+    report = make(update={"recipes": recipes, "processors": processors})
     failed = [clause for clause in judge_again(report, recompute(report)) if not clause.passed]
-    assert [clause.name for clause in failed] == ["ladder", "processors"]
+    assert [clause.name for clause in failed] == ["recipe", "processors"]
     assert "shown" not in failed[1].measured
 
 

@@ -191,17 +191,17 @@ class TestArtifactPolicy:
         artifact_policy(SETTINGS).check(replace(GOOD, **change))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
-        ("rungs", "measured", "passed"),
+        ("recipes", "measured", "passed"),
         [
             ({}, "not measured", False),
             ({1: False, 2: False}, "none of 2 holds", False),
-            ({1: False, 2: True}, "rung 2 holds", True),
+            ({1: False, 2: True}, "recipe 2 holds", True),
         ],
     )
-    def test_ladder(self, rungs: dict[int, bool], measured: str, passed: bool) -> None:
-        """What was made by climbing the ladder stands on a rung that held, or does not leave."""
-        policy = artifact_policy(SETTINGS, with_ladder=True)
-        (result,) = [r for r in policy.judge(replace(GOOD, rungs=rungs)) if r.name == "ladder"]
+    def test_ladder(self, recipes: dict[int, bool], measured: str, passed: bool) -> None:
+        """What was made by recipes stands on a recipe that held, or does not leave."""
+        policy = artifact_policy(SETTINGS, with_recipes=True)
+        (result,) = [r for r in policy.judge(replace(GOOD, recipes=recipes)) if r.name == "recipe"]
         assert (result.measured, result.passed) == (measured, passed)
 
     def test_nothing_measured(self) -> None:

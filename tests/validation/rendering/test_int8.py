@@ -13,8 +13,8 @@ from udacimed_edge.validation.report import (
     CalibrationCost,
     CalibrationRecord,
     ProcessorRecord,
+    RecipeRecord,
     Report,
-    RungRecord,
 )
 
 ROWS = (
@@ -28,16 +28,16 @@ ROWS = (
     ProcessorRecord(name="a72", processor="Cortex-A72", way="qemu", verdict="SKIP", reason="no emulator"),
 )  # fmt: skip
 
-RUNGS = (
-    RungRecord(number=1, name="min-max", passed=False, reason="sensitivity: 0.9700"),
-    RungRecord(number=2, name="some layers in float", passed=True, float_layers=("stem", "head")),
+RECIPES = (
+    RecipeRecord(number=1, name="min-max", passed=False, reason="sensitivity: 0.9700"),
+    RecipeRecord(number=2, name="some layers in float", passed=True, float_layers=("stem", "head")),
 )
 
 
 @pytest.fixture
 def report(make: Callable[..., Report]) -> Report:
-    """An INT8 artifact on its second rung, that one processor computes badly."""
-    report = make(update={"rungs": RUNGS, "processors": ROWS})
+    """An INT8 artifact on its second recipe, that one processor computes badly."""
+    report = make(update={"recipes": RECIPES, "processors": ROWS})
     work = {"operators": {"int8": 20, "fp32": 3}, "macs": {"int8": 96_000_000, "fp32": 4_000_000}}
     return report.model_copy(update={"artifact": report.artifact.model_copy(update=work)})
 
@@ -65,8 +65,8 @@ def test_the_summary_counts_no_comparison(report: Report) -> None:
 
 
 def test_every_rung_is_listed(report: Report) -> None:
-    """The rungs stand in the order in which they were tried, with what was left in float."""
-    assert [row[1:] for row in rows_of("rungs", report)] == [
+    """The recipes stand in the order in which they were tried, with what was left in float."""
+    assert [row[1:] for row in rows_of("recipes", report)] == [
         ("1", "min-max", "✗ broken", "sensitivity: 0.9700", "none"),
         ("2", "some layers in float", "✓ held", "", "stem, head"),
     ]
@@ -81,11 +81,11 @@ def test_the_work_is_shared_out(report: Report) -> None:
 def test_the_cost_of_synthetic_calibration(report: Report) -> None:
     """What is lost against patients' images has its sign; what was not measured says so."""
     record = CalibrationRecord(images=320, digest="1" * 64, split="train", data_digest="2" * 64)
-    cost = CalibrationCost(calibration=record, method="rung 1", verdict="PASS", sensitivity_cost=0.0026,
+    cost = CalibrationCost(calibration=record, method="recipe 1", verdict="PASS", sensitivity_cost=0.0026,
                            specificity_cost=-0.0043)  # fmt: skip
     changed = report.model_copy(update={"calibration_cost": cost})
     (row,) = rows_of("cost", changed)
-    assert row[1:] == ("✓ PASS", "+0.0026", "-0.0043", "not measured", "rung 1")
+    assert row[1:] == ("✓ PASS", "+0.0026", "-0.0043", "not measured", "recipe 1")
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
