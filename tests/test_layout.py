@@ -32,7 +32,8 @@ ORDER = (
     ("converters", "validation.judging", "validation.rendering", "targets.bundle"),
     ("workflow",),
     ("optimization",),
-    ("benchmark",),
+    ("benchmarking",),
+    ("api",),
     ("cli", "__main__"),
 )
 """A room imports from itself and from the rows above its own, never from its neighbours in the row."""

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from udacimed_edge.core.errors import ConversionError, EdgeError
 
-__all__ = ["Job", "Notify", "run_jobs"]
+__all__ = ["Job", "Notify", "run_jobs", "start_alone"]
 
 Result = TypeVar("Result")
 Notify = Callable[[Any], None]
@@ -89,9 +90,22 @@ def _start(job: Job[Result]) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, sender), daemon=True)
-    process.start()
+    start_alone(process)
     sender.close()
     return receiver, process
+
+
+def start_alone(process: SpawnProcess) -> None:
+    """Start a process that does not run the program's main module again.
+
+    multiprocessing would, so that a script without a `__main__` guard began anew in every child.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _receive(pipe: Connection, job: Job[Result], process: SpawnProcess) -> tuple[str, Any]:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError, UnsupportedError
+from udacimed_edge.core.jobs import start_alone
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.runtime.reader import SUFFIXES
 
@@ -110,7 +111,7 @@ class Worker:
         self.subject = subject
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(subject, images, theirs), daemon=True)
-        self._process.start()
+        start_alone(self._process)
         theirs.close()
 
     def __enter__(self) -> Worker:
