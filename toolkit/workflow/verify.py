@@ -152,7 +152,7 @@ def _check_report(bundle: _Bundle) -> str:
     told = {
         "artifact_digest": digest,
         "report_digest": report.report_digest,
-        "target": report.artifact.format,
+        "format": report.artifact.format,
         "precision": report.artifact.precision,
         "source_digest": report.source.digest,
         "threshold": report.threshold,
