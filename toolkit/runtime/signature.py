@@ -11,7 +11,7 @@ import binascii
 import hashlib
 from pathlib import Path
 
-__all__ = ["SignatureError", "fingerprint", "signer"]
+__all__ = ["KEY_MARK", "SignatureError", "fingerprint", "signer"]
 
 KEY_MARK = ", key "
 """In the trusted comment, before the signer's public key as minisign writes it."""
