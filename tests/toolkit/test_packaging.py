@@ -138,7 +138,7 @@ def test_a_bundle_holds_what_a_clinic_needs(proven: Proven, wheels: Path, tmp_pa
         proven.report.report_digest,
     )
     assert not manifest.rehearsal
-    assert len((made.folder / "requirements.txt").read_text().splitlines()) == 3
+    assert len((made.folder / "requirements.txt").read_text().splitlines()) == 7
 
 
 def test_the_program_in_it_passes_its_self_test(proven: Proven, wheels: Path, tmp_path: Path) -> None:

@@ -503,7 +503,7 @@ LAPTOP_CHANGES: dict[str, tuple[Callable[[Stick], object], str, str]] = {
     "a package more": (
         listed(lambda s: renamed(s, "numpy-2.4.6", "evil-1.0")),
         "wheels",
-        "needs numpy, onnxruntime, pillow, pydicom, pylibjpeg, pylibjpeg-libjpeg, pylibjpeg-openjpeg and holds",
+        "needs numpy, onnxruntime, pillow, pydicom, pylibjpeg, pylibjpeg-libjpeg, pylibjpeg-openjpeg and",
     ),
 }
 
