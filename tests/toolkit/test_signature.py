@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from udacimed_edge.runtime.about import describe
+from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.runtime.signature import KEY_MARK, SignatureError, fingerprint, signer
 from udacimed_edge.targets.signing import generate_key, public_key, sign
 
@@ -89,3 +91,19 @@ def test_it_agrees_with_the_library(tmp_path: Path) -> None:
             turned[bit // 8] ^= 1 << bit % 8
             assert not signature._verifies(public, b"message", bytes(turned))
         assert not signature._verifies(public, b"Message", made)
+
+
+def test_about_shows_the_fingerprint_or_what_is_wrong(signed: tuple[Path, Path, str]) -> None:
+    """The last line of --about has the fingerprint while the signature holds, and says so when it does not."""
+    sums, signature, public = signed
+    contract = Contract("ort", "int8", 0.5, "a test", "small", "0" * 64, None, "0")
+    predictor = Predictor(contract, lambda images: images.mean(axis=(1, 2)), 1, "a test")
+
+    def last_line() -> str:
+        return list(describe(sums.parent, sums.parent / "model.ort", "0" * 64, predictor))[-1]
+
+    assert last_line() == f"signature:  by the key with the fingerprint {fingerprint(public)}"
+    sums.write_text("another list\n", encoding="utf-8")
+    assert last_line().startswith("signature:  WRONG: the signature is not that of its key over this list")
+    signature.unlink()
+    assert last_line() == "signature:  none: the list shows damage, not who made it"
