@@ -302,11 +302,11 @@ def test_the_version_is_the_installed_one() -> None:
 
 @checkout
 def test_the_extra_all_is_every_format_s() -> None:
-    """`[all]` installs what the extras of the formats install, no more and no less."""
+    """`[all]` installs what the extras of the formats and of DICOM install, no more and no less."""
     from udacimed_edge.converters import FORMATS
 
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert sorted(extras["all"]) == sorted(
-        line for extra in {row.extra for row in FORMATS.values()} for line in extras[extra]
+        line for extra in {"dicom", *(row.extra for row in FORMATS.values())} for line in extras[extra]
     )
