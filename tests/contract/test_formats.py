@@ -15,12 +15,14 @@ import pytest
 from numpy.typing import NDArray
 
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import Format, Quantization, run
+from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
 from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import ExtraMissingError, InputError
+from udacimed_edge.core.extras import is_installed
 from udacimed_edge.core.files import files_of
 from udacimed_edge.runtime.contract import KEY, Contract
+from udacimed_edge.runtime.formats import FormatSpec
 from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.metrics.metrics import prediction_digest
@@ -40,7 +42,7 @@ every_artifact = pytest.mark.parametrize("made", EVERY, ids=IDS, indirect=True)
 class Made:
     """One converted artifact."""
 
-    def __init__(self, row: Format, contract: Contract, path: Path) -> None:
+    def __init__(self, row: FormatSpec, contract: Contract, path: Path) -> None:
         self.row, self.contract, self.path = row, contract, path
 
 
@@ -58,7 +60,12 @@ def pictures() -> NDArray[np.uint8]:
 
 
 def convert(
-    row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path, recipe: int = 0
+    row: FormatSpec,
+    precision: str,
+    program: Path,
+    calibration: NDArray[np.uint8],
+    folder: Path,
+    recipe: int = 0,
 ) -> Made:
     """Convert the small network, to INT8 by the first recipe or that many above it."""
     contract = Contract(
@@ -82,6 +89,12 @@ def convert(
     return Made(row, contract, path)
 
 
+def require(row: FormatSpec) -> None:
+    """Skip where a library of the format is not installed."""
+    if absent := [module for module in row.modules if not is_installed(module)]:
+        pytest.skip(f"{row.name}: {', '.join(absent)} not installed")
+
+
 @pytest.fixture(scope="module")
 def made(
     request: pytest.FixtureRequest,
@@ -91,8 +104,7 @@ def made(
 ) -> Made:
     """The artifact of one format and precision, made once for the module."""
     row, precision = request.param
-    if row.missing():
-        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    require(row)
     return convert(
         row, precision, small_program, training, tmp_path_factory.mktemp(f"{row.name}-{precision}")
     )
@@ -207,7 +219,7 @@ ABOVE = [(row, recipe) for row in FORMATS.values() for recipe in range(1, len(ro
 @pytest.mark.slow
 @pytest.mark.parametrize(("row", "recipe"), ABOVE, ids=[f"{row.name}-{recipe + 1}" for row, recipe in ABOVE])
 def test_every_rung_makes_an_artifact_that_says_how(
-    row: Format,
+    row: FormatSpec,
     recipe: int,
     small_program: Path,
     training: NDArray[np.uint8],
@@ -219,8 +231,7 @@ def test_every_rung_makes_an_artifact_that_says_how(
 
     One that does not clip ranges answers like the network; clipping suits a trained network, not this one.
     """
-    if row.missing():
-        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    require(row)
     made = convert(row, "int8", small_program, training, tmp_path, recipe)
     predictor = open_predictor(made.path)
     contract, macs = predictor.contract, count_macs(made.path).macs
@@ -255,7 +266,7 @@ def test_a_truncated_artifact_is_refused(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
-def test_an_unknown_precision_is_refused(row: Format, small_program: Path, tmp_path: Path) -> None:
+def test_an_unknown_precision_is_refused(row: FormatSpec, small_program: Path, tmp_path: Path) -> None:
     """A precision the format does not have is refused with those it has, and nothing is written."""
     with pytest.raises(InputError, match=f"{row.name} has no int3; it has {row.precisions[0]}"):
         convert(row, "int3", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
@@ -264,7 +275,7 @@ def test_an_unknown_precision_is_refused(row: Format, small_program: Path, tmp_p
 
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
 def test_a_missing_extra_names_the_pip_command(
-    row: Format, small_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: FormatSpec, small_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library that is not installed is an error with the pip command that installs it."""
     absent = replace(row, to_convert=("no_such_library",))
@@ -275,7 +286,9 @@ def test_a_missing_extra_names_the_pip_command(
 
 
 @pytest.mark.parametrize("row", [r for r in FORMATS.values() if r.calibrated], ids=lambda row: row.name)
-def test_int8_without_calibration_images_is_refused(row: Format, small_program: Path, tmp_path: Path) -> None:
+def test_int8_without_calibration_images_is_refused(
+    row: FormatSpec, small_program: Path, tmp_path: Path
+) -> None:
     """INT8 is never made from guessed ranges."""
     with pytest.raises(InputError, match="needs calibration images"):
         convert(row, "int8", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
@@ -317,10 +330,11 @@ def test_openvino_cannot_report_its_use() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
-def test_converting_never_reaches_for_the_network(row: Format, small_program: Path, tmp_path: Path) -> None:
+def test_converting_never_reaches_for_the_network(
+    row: FormatSpec, small_program: Path, tmp_path: Path
+) -> None:
     """No library looks up or connects to anything while a model is converted, not even to count its users."""
-    if row.missing():
-        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    require(row)
     out, attempt = tmp_path / f"model{row.suffix}", tmp_path / "attempt"
     command = [sys.executable, "-c", OFFLINE, row.name, str(small_program), str(out), str(attempt)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -22,6 +22,7 @@ from udacimed_edge.cli.options import (
     targets,
 )
 from udacimed_edge.core.errors import GateRefusedError
+from udacimed_edge.runtime.formats import FORMATS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ PAGE = "report.html"
 @click.option(
     "--target",
     type=Named("target", targets),
-    help="ort, coreml, litert, openvino, triton, all, or a device (see `udacimed-edge targets`).",
+    help=f"{', '.join(FORMATS)}, all, or a device (see `udacimed-edge targets`).",
 )
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from udacimed_edge.core.errors import InputError, UnsupportedError
 from udacimed_edge.core.extras import require_installed
 from udacimed_edge.core.files import files_of, path_digest, sha256_file
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
-from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
+from udacimed_edge.runtime.formats import format_of
+from udacimed_edge.runtime.reader import open_artifact
 from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
 from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, SourceScores
 from udacimed_edge.validation.judging.processors import evaluate_processors
@@ -87,33 +89,23 @@ def check_source(source: SourceScores, split: Split, threshold: float, settings:
 
 
 def open_predictor(path: Path, threads: int = 0) -> Predictor:
-    """Open an artifact through its runtime; Core ML off macOS through our MIL executor.
+    """Open an artifact through its runtime, or through what stands in for that here: see FormatSpec.
 
     Raises:
         InputError: Not an artifact of ours, or damaged.
         ExtraMissingError: The format's runtime is not installed.
         UnsupportedError: It cannot be executed here.
     """
-    module, extra = _RUNTIMES[path.suffix]
-    require_installed(module, extra)
+    row = format_of(path)
+    for module in row.to_execute:
+        require_installed(module, row.extra)
     try:
-        if path.suffix == ".mlpackage" and sys.platform != "darwin":
-            from udacimed_edge.validation.coreml import executor as mil
-
-            return mil.open_artifact(path)
-        return open_artifact(path, threads)
+        if (stand_in := row.stand_in_here) is None:
+            return open_artifact(path, threads)
+        stand_in_open = import_module(stand_in.module).open_artifact
+        return cast("Callable[[Path, int], Predictor]", stand_in_open)(path, threads)
     except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
-
-
-_RUNTIMES = {
-    ".ort": ("onnxruntime", "ort"),
-    ".mlpackage": ("coremltools", "coreml"),
-    ".tflite": ("ai_edge_litert", "litert"),
-    ".xml": ("openvino", "openvino"),
-    ".triton": ("onnxruntime", "ort"),
-}
-assert _RUNTIMES.keys() == SUFFIXES.keys()
 
 
 def evaluate(
