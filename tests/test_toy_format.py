@@ -211,10 +211,14 @@ def test_the_toy_is_converted_judged_and_measured(checkout: Path, model: Path) -
     report = json.loads((out / "toy-fp32" / "report.json").read_text(encoding="utf-8"))
     assert report["verdict"] == "PASS"
     assert report["artifact"]["weight_dtypes"] == {"fp32": 2 * 64 * 64} == report["artifact"]["macs"]
+    assert [case["name"] for case in report["processors"]] == ["toy-native"]
     assert report["executor"] == f"numpy {np.__version__}"
     artifact = str(out / "toy-fp32")
     again = call(checkout, "validate", artifact, *STATED, *LENIENT, "--source", str(model), "--isa", "all")
     assert "PASS" in again
     record = checkout / "bench.json"
     measured = call(checkout, "benchmark", artifact, "--batch", "1", "--rounds", "1", "--json", str(record))
+    (figures,) = json.loads(record.read_text(encoding="utf-8"))["measurements"]
     assert "toy" in measured
+    assert figures["opened"]["executor"] == f"numpy {np.__version__}"
+    assert figures["p50_ms"] > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,6 +165,61 @@ def test_the_work_is_that_of_the_network(made: Made, small_network: torch.nn.Mod
     assert count_macs(made.path).macs == expected
 
 
+def _integers_in_ort(path: Path) -> Iterator[NDArray[np.int8]]:
+    from udacimed_edge.validation.judging.audit import ort
+
+    graph, names = ort._graph(path)
+    for tensor in map(graph.Initializers, range(graph.InitializersLength())):
+        if names[tensor.DataType()] == "int8" and tensor.DimsLength() > 1:
+            yield np.array(list(map(tensor.RawData, range(tensor.RawDataLength()))), np.uint8).view(np.int8)
+
+
+def _integers_in_openvino(path: Path) -> Iterator[NDArray[np.int8]]:
+    import openvino
+
+    for node in openvino.Core().read_model(path).get_ordered_ops():
+        if node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i8":
+            yield node.data
+
+
+INTEGERS = {"ort": _integers_in_ort, "openvino": _integers_in_openvino}
+"""The weights of an INT8 artifact, tensor by tensor, of the formats whose products can saturate."""
+
+
+def widest(path: Path, name: str) -> list[int]:
+    """The largest magnitude among the integers of each weight tensor."""
+    return [int(np.abs(tensor.astype(int)).max()) for tensor in INTEGERS[name](path)]
+
+
+CAN_SATURATE = [row for row in FORMATS.values() if row.can_saturate]
+
+
+def test_every_format_that_can_saturate_is_looked_at() -> None:
+    """The tests below read the weights of each such format."""
+    assert [row.name for row in CAN_SATURATE] == list(INTEGERS)
+
+
+@pytest.mark.parametrize("made", [(row, "int8") for row in CAN_SATURATE], ids=INTEGERS, indirect=True)
+def test_no_product_can_saturate(made: Made) -> None:
+    """INT8 weights keep to 7 bits: without VNNI two products of 8 bits overflow their 16-bit sum."""
+    assert len(found := widest(made.path, made.row.name)) == 3
+    assert all(60 <= largest <= 64 for largest in found), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", CAN_SATURATE, ids=INTEGERS)
+def test_the_variant_for_comparison_can_saturate(
+    row: FormatSpec, small_program: Path, training: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """What a report shows beside it uses all 8 bits: otherwise the comparison would show nothing."""
+    require(row)
+    contract, out = Contract(row.name, "int8", 0.5, "", "", "", None, "0"), tmp_path / f"model{row.suffix}"
+    saturating = replace(row.recipes[0], saturating=True)
+    validation = open_data("synthetic").read("validation")
+    run(row, small_program, contract, Quantization(saturating, training, validation), out)
+    assert all(largest > 64 for largest in widest(out, row.name))
+
+
 def _from_ort(path: Path) -> str:
     import onnxruntime
 
@@ -238,6 +293,8 @@ def test_every_rung_makes_an_artifact_that_says_how(
     assert contract.method == str(row.recipes[recipe])
     assert len(contract.float_layers) <= row.recipes[recipe].float_layers
     assert bool(contract.float_layers) == bool({"fp32", "fp16"} & macs.keys())
+    if row.can_saturate:
+        assert max(widest(made.path, row.name)) <= 64
     answers = np.concatenate([predictor.predict(image[None]) for image in pictures[2:]])
     assert np.isfinite(answers).all()
     if row.recipes[recipe].ranges == "min-max":
