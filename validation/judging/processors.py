@@ -46,8 +46,8 @@ class ProcessorCase:
     """One processor and how its answers are computed.
 
     Attributes:
-        name: Its format first.
-        format: Its name.
+        name: Its format first; in `_PROCESSORS` as a format's row names it.
+        format: The format's name; empty in `_PROCESSORS`, as several formats may name one.
         processor: What it stands for, in words.
         module: What runs in its process: `python -m MODULE ARTIFACT IMAGES.npy ANSWERS.npy`.
         needs: The instruction set without which this machine cannot stand for it.
