@@ -33,7 +33,7 @@ from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.content import sentence
+from udacimed_edge.validation.rendering.statements import sentence
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, device_item
