@@ -15,7 +15,7 @@ from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ConversionError, EdgeError, InputError
 from udacimed_edge.core.extras import is_installed, require_installed
-from udacimed_edge.core.files import output_errors
+from udacimed_edge.core.files import full_disk, output_errors
 from udacimed_edge.runtime.contract import Contract
 
 __all__ = ["Format", "Quantization", "QuantizationRecipe", "run"]
@@ -141,6 +141,8 @@ def run(row: Format, program: Path, contract: Contract, quantization: Quantizati
     except EdgeError:
         raise
     except Exception as error:  # four families of libraries, each with exceptions of its own
+        if full := full_disk(out, program.stat().st_size):
+            raise full from error
         raise ConversionError(
             f"{row.name} {contract.precision}: conversion failed: {type(error).__name__}: {error}"
         ) from error

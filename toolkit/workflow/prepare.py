@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from udacimed_edge import __version__
 from udacimed_edge.converters.calibration import calibration_digest, calibration_images
 from udacimed_edge.core.data import DataSet, Split, open_data
 from udacimed_edge.core.errors import GateRefusedError
+from udacimed_edge.core.files import output_errors
 from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
 from udacimed_edge.validation.judging.evaluate import (
     EvaluationInputs,
@@ -207,5 +209,8 @@ def _export(source: SourceModel, out: Path) -> Path:
     example = (torch.zeros(batch, 1, 64, 64),)
     for parameter in source.module.parameters():
         parameter.requires_grad_(False)
-    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), out)
+    program = io.BytesIO()  # torch aborts the process where a disk is full
+    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), program)
+    with output_errors(out):
+        out.write_bytes(program.getbuffer())
     return out
