@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from udacimed_edge.core.errors import InputError, OutputError
+from udacimed_edge.core.json_reader import read_plain_text
 from udacimed_edge.runtime import digest
 from udacimed_edge.runtime.digest import files_of
 
@@ -77,14 +78,9 @@ def read_text(path: Path) -> str:
     """A UTF-8 file's text.
 
     Raises:
-        InputError: The file is missing, cannot be read or is not UTF-8.
+        InputError: The file is missing, cannot be read, is far too large or is not UTF-8.
     """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text") from error
+    return read_plain_text(path, "a text file of ours")
 
 
 def path_digest(path: Path) -> str:

@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.core import machine
 from udacimed_edge.core.artifact import REPORT_NAME, locate, report_of
 from udacimed_edge.core.data import DataSet, Split
-from udacimed_edge.core.errors import EdgeError, InputError, UnsupportedError
+from udacimed_edge.core.errors import EdgeError, InputError, OutputError, UnsupportedError
 from udacimed_edge.core.files import path_digest, replace_directory, staging, write_atomic
 from udacimed_edge.core.jobs import Job, Notify, run_jobs
 from udacimed_edge.core.lock import locked
@@ -161,11 +162,12 @@ def _keep_log(name: str, logs: Path, kept: Path, failed: bool) -> None:
     """Keep what a format's process printed where it failed; else remove what an earlier run kept of it."""
     log = kept / f"{name}.log"
     if failed:
-        write_atomic(log, (logs / log.name).read_bytes())
+        with suppress(OutputError):  # a full disk; the item's own error says so
+            write_atomic(log, (logs / log.name).read_bytes())
     elif kept.is_dir():
         log.unlink(missing_ok=True)
-        if not any(kept.iterdir()):
-            kept.rmdir()
+    if kept.is_dir() and not any(kept.iterdir()):
+        kept.rmdir()
 
 
 def _convert_format(work: _FormatWork, notify: Notify) -> None:
