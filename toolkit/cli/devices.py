@@ -70,6 +70,7 @@ def package(
     from rich.console import Console
 
     from udacimed_edge.core.files import staging
+    from udacimed_edge.core.lock import locked
     from udacimed_edge.targets.devices.profile import find_profile, read_profile
     from udacimed_edge.workflow.package import PackageRequest
     from udacimed_edge.workflow.package import package as make_bundle
@@ -78,7 +79,7 @@ def package(
         raise click.UsageError("name either --target or --profile")
     device = find_profile(str(target)) if profile is None else read_profile(profile)
     console, order = Console(stderr=True), PackageRequest(device, out, rehearsal, wheels, sign)
-    with staging(out) as folder:
+    with locked(out), staging(out) as folder:
         found = artifact or _converted(order, data, folder, console)
         with console.status("packaging") as status:
             made = make_bundle(found, order, lambda stage: status.update(f"packaging: {stage}"))

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import sha256_file
+from udacimed_edge.core.memory import bounded_memory
 from udacimed_edge.runtime.contract import LABELS, SIDE
+from udacimed_edge.source.bounds import (
+    require_bounded_file,
+    require_bounded_safetensors,
+    require_bounded_zip,
+)
 from udacimed_edge.source.network import (
     STUDENT_WIDTHS,
     Network,
@@ -47,6 +53,9 @@ BUILT_IN = {
 """The weights of the built-in models; the card of each lies beside it."""
 
 REFERENCE = BUILT_IN["reference"]
+
+MEMORY_BYTES = 1 << 30
+"""What loading may take, besides eight times the file: it is read, rebuilt and run in several copies."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +137,16 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
         InputError: The file cannot be read safely, is not a classifier of 64x64 images into two classes,
             its normalisation or labels are not stated, or it does not belong to the card beside it.
     """
+    import torch  # noqa: F401  # before memory is bounded: it maps much that it never touches
+
     path = REFERENCE if path is None else path
     loader = _loader_of(path)
+    # nothing that a file asks for may end the process, or reach a person as a defect of ours
+    with bounded_memory(MEMORY_BYTES + 8 * path.stat().st_size), reading(path, "export or download it again"):
+        return _load(path, loader, options)
+
+
+def _load(path: Path, loader: Callable[[Path], Network], options: SourceOptions) -> SourceModel:
     card = stated_card(path, options)
     digest = _digest(path)
     if card.weights_sha256 not in (None, digest):
@@ -163,6 +180,7 @@ def _loader_of(path: Path) -> Callable[[Path], Network]:
     loader = _LOADERS.get(path.suffix.lower())
     if loader is None:
         raise InputError(f"{path}: the suffix '{path.suffix}' is not one of {', '.join(_LOADERS)}")
+    require_bounded_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty", "download or export it again")
     return loader
@@ -281,6 +299,7 @@ def _load_safetensors(path: Path) -> Network:
     from safetensors.torch import load_file
 
     with reading(path, "download it again, or save it with safetensors.torch.save_file"):
+        require_bounded_safetensors(path)
         state = load_file(path)
     return _network_of(state, path)
 
@@ -290,6 +309,7 @@ def _load_pth(path: Path) -> Network:
     import torch
 
     with reading(path, "save plain tensors: torch.save(model.state_dict(), 'model.pth')"):
+        require_bounded_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     return _network_of(_state_dict_of(content, path), path)
 

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.extras import import_torchvision
+from udacimed_edge.source.bounds import (
+    require_bounded_file,
+    require_bounded_functions,
+    require_bounded_onnx,
+)
 from udacimed_edge.source.network import Network, channels_and_batch, reading
 
 if TYPE_CHECKING:  # these take seconds to import: only the functions that need them do so
@@ -59,7 +64,9 @@ def _onnx_proto(path: Path) -> onnx.ModelProto:
     import onnx.inliner
 
     with reading(path, "download or export it again"):
+        require_bounded_onnx(path)
         model = onnx.load(str(path), load_external_data=False)
+        require_bounded_functions(model, path)
         return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
@@ -78,6 +85,7 @@ def external_files(path: Path) -> list[Path]:
             raise InputError(f"{path} reads '{location}', outside its own folder", "do not trust this file")
         if not file.is_file():
             raise InputError(f"{path} keeps weights in '{location}', which is missing", "put it beside it")
+        require_bounded_file(file)
         found[location] = file
     return list(found.values())
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from udacimed_edge.core.json_reader import parse_json
+from udacimed_edge.source.bounds import require_bounded_zip
 from udacimed_edge.source.network import Network, channels_and_batch, reading
 
 __all__ = ["load_pt2"]
@@ -53,6 +55,7 @@ def load_pt2(path: Path) -> Network:
 
     hint = f"export it again: torch.export.save(torch.export.export(model.eval(), (x,)), '{path.name}')"
     with reading(path, hint), _quiet("torch.export"):
+        require_bounded_zip(path)
         program = torch.export.load(io.BytesIO(_vetted_pt2(path)))
         names = program.graph_signature.user_inputs
         inputs = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
@@ -95,7 +98,7 @@ def _vetted_member(name: str, content: bytes) -> bytes:
     if name == "data/sample_inputs/model.pt":
         return b""
     if _PT2_JSON.fullmatch(name):
-        return json.dumps(_vetted_json(json.loads(content))).encode()
+        return json.dumps(_vetted_json(parse_json(content.decode()))).encode()
     if _PT2_PICKLE.fullmatch(name):  # how torch 2.8 stored all tensors
         safe = io.BytesIO()
         torch.save(torch.load(io.BytesIO(content), weights_only=True), safe)

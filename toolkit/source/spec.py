@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.files import read_text
+from udacimed_edge.core.json_reader import parse_json, read_plain_text
 from udacimed_edge.runtime.contract import LABELS
 
 __all__ = ["ModelSpec", "parse_card", "read_spec", "spec_path"]
+
+
+MAX_CARD_BYTES = 1 << 20
+"""Most that a card may weigh; the reference model's weighs 5 kB."""
+
+MAX_PROBLEMS = 5
+"""How many of a card's problems are told at once."""
 
 
 def _both_labels(labels: tuple[str, str]) -> tuple[str, str]:
@@ -71,7 +76,7 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         InputError: The file is missing, is not JSON, or a field is missing, unknown or out of range.
     """
-    return parse_card(read_text(path), str(path))
+    return parse_card(read_plain_text(path, "a model card", MAX_CARD_BYTES), str(path))
 
 
 def parse_card(text: str, origin: str) -> ModelSpec:
@@ -85,20 +90,16 @@ def parse_card(text: str, origin: str) -> ModelSpec:
         InputError: Not JSON, a number that is not finite, or a field missing, unknown or out of range.
     """
     try:
-        json.loads(text, parse_constant=_finite, parse_float=_finite)
+        parse_json(text)
         return ModelSpec.model_validate_json(text)
     except ValidationError as error:
-        problems = "; ".join(_problem(detail["loc"], detail["msg"]) for detail in error.errors())
+        problems = "; ".join(
+            _problem(detail["loc"], detail["msg"])
+            for detail in error.errors(include_input=False)[:MAX_PROBLEMS]
+        )
         raise InputError(f"{origin} is not a valid model card: {problems}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{origin} is not a valid model card: {error}") from error
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not a finite number")
-    return number
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

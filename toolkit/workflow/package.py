@@ -15,6 +15,7 @@ from udacimed_edge.core.artifact import Precision, locate, report_of
 from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import GateRefusedError, InputError
 from udacimed_edge.core.files import output_errors, path_digest, staging
+from udacimed_edge.core.lock import locked
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.source.load import load_source
 from udacimed_edge.targets.bundle.budgets import Budgets, check_budgets, measure, require_size
@@ -145,7 +146,7 @@ def package(path: Path, order: PackageRequest, notify: Callable[[str], None] = l
     predictor = open_predictor(artifact, threads=1)
     _require_same_contract(report, predictor.contract)
     facts = _facts(report, artifact)
-    with staging(order.out) as stage:
+    with locked(order.out), staging(order.out) as stage:
         folder = stage / bundle_name(profile, facts)
         with output_errors(folder):
             folder.mkdir()

@@ -26,7 +26,7 @@ FIELDS: dict[str, Any] = {
     "labels": list(LABELS),
 }
 
-TEXTS = st.text("aß Ω–{}\"\\")
+TEXTS = st.text('aß Ω{}"\\')
 THRESHOLDS = st.floats(0, 1, exclude_min=True, exclude_max=True)
 CONTRACTS = st.builds(
     Contract,
