@@ -30,7 +30,9 @@ from udacimed_edge.source import load as source
 from udacimed_edge.source.load import SourceOptions, build_resnet18, load_source
 
 MEAN, STD = 0.5, 0.25
-OPTIONS = SourceOptions(mean=(MEAN,), std=(STD,), labels=("normal", "pneumonia"))
+OPTIONS = SourceOptions(
+    mean=(MEAN,), std=(STD,), labels=("normal", "pneumonia")
+)
 Writer = Callable[[torch.nn.Module, Path], Path]
 
 
