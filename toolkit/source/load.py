@@ -329,7 +329,8 @@ def with_preprocessing(network: Network, card: ModelSpec, path: Path) -> torch.n
     mean, std = (torch.tensor(v, dtype=torch.float64).expand(channels) for v in (card.mean, card.std))
     if network.raw_pixels and not (mean.abs().max() < 1e-9 and (std * 255 - 1).abs().max() < 1e-4):
         raise InputError(
-            f"{path} takes bytes 0..255 and normalises them itself", f"state just that: --mean 0 --std {1 / 255}"
+            f"{path} takes bytes 0..255 and normalises them itself",
+            f"state just that: --mean 0 --std {1 / 255}",
         )
 
     class Preprocess(torch.nn.Module):  # made here because torch is imported here

@@ -65,7 +65,13 @@ def _require_cast(graph: onnx.GraphProto, name: str, path: Path) -> None:
         InputError: It computes with them before.
     """
     for node in graph.node:
-        if name in node.input and node.op_type in ("Transpose", "Identity", "Reshape", "Unsqueeze", "Squeeze"):
+        if name in node.input and node.op_type in (
+            "Transpose",
+            "Identity",
+            "Reshape",
+            "Unsqueeze",
+            "Squeeze",
+        ):
             _require_cast(graph, node.output[0], path)
         elif name in node.input and node.op_type not in ("Cast", "Shape"):
             raise InputError(

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor
 
-from udacimed_edge.core.errors import InputError
-from udacimed_edge.source.onnx_operators import HOST_INPUTS, OPERATORS, tensor
+from udacimed_edge.source.onnx_operators import HOST_INPUTS, OPERATORS, OperatorError, tensor
 
 __all__ = ["OnnxGraph"]
 
@@ -64,7 +63,7 @@ class OnnxGraph(torch.nn.Module):
         input_name: The name of the image.
 
     Raises:
-        InputError: An operator is not known.
+        OperatorError: An operator is not known.
     """
 
     def __init__(self, graph: onnx.GraphProto, opset: int, input_name: str) -> None:
@@ -114,7 +113,12 @@ class OnnxGraph(torch.nn.Module):
             for position, name in enumerate(node.inputs):
                 value = self.constants.get(name)
                 is_host = position in HOST_INPUTS.get(node.operator, ())
-                if value is not None and value.dtype.kind == "f" and not is_host and name not in self.buffer_of:
+                if (
+                    value is not None
+                    and value.dtype.kind == "f"
+                    and not is_host
+                    and name not in self.buffer_of
+                ):
                     self.buffer_of[name] = f"weight_{len(self.buffer_of)}"
                     self.register_buffer(self.buffer_of[name], torch.from_numpy(np.array(value)))
 
@@ -164,14 +168,14 @@ def _compute(node: _Node, given: dict[str, Any]) -> Sequence[Any]:
     """The outputs of one node.
 
     Raises:
-        InputError: The operator cannot do what is asked; named with its node.
+        OperatorError: The operator cannot do what is asked; named with its node.
     """
     operator = OPERATORS[node.operator]
     extra = {"count": len(node.outputs)} if node.operator == "Split" else {}
     try:
         result = operator(*[given[n] if n else None for n in node.inputs], **node.attributes, **extra)
-    except InputError as error:
-        raise InputError(f"{error.message} (node of output '{node.outputs[0]}')", error.hint) from error
+    except OperatorError as error:
+        raise OperatorError(f"{error} (the node of '{node.outputs[0]}')") from error
     return [_as_value(r) for r in (result if isinstance(result, tuple) else (result,))]
 
 
@@ -186,7 +190,7 @@ def _branch(graph: onnx.GraphProto, opset: int) -> _Branch:
     """A graph's nodes and constants.
 
     Raises:
-        InputError: An operator is not known.
+        OperatorError: An operator is not known.
     """
     constants = {t.name: _array(t) for t in graph.initializer}
     nodes = []
@@ -199,7 +203,7 @@ def _branch(graph: onnx.GraphProto, opset: int) -> _Branch:
         if name in ("Softmax", "LogSoftmax") and opset < 13:
             name += "-11"
         if name != "If" and name not in OPERATORS:
-            raise InputError(f"the operator {name} is not supported")
+            raise OperatorError(f"the operator {name} is not supported")
         nodes.append(_Node(name, tuple(proto.input), tuple(proto.output), attributes))
     return _Branch(tuple(nodes), tuple(o.name for o in graph.output), constants)
 
@@ -228,4 +232,4 @@ def _constant(attributes: dict[str, Any]) -> NDArray[Any]:
         return np.asarray(value, dtype=np.float32)
     if name in ("value_int", "value_ints"):
         return np.asarray(value, dtype=np.int64)
-    raise InputError(f"a constant of kind {name} is not supported")
+    raise OperatorError(f"a constant of kind {name} is not supported")

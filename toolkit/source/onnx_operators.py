@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.core.errors import InputError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["HOST_INPUTS", "OPERATORS", "tensor"]
+__all__ = ["HOST_INPUTS", "OPERATORS", "OperatorError", "tensor"]
+
+
+class OperatorError(ValueError):
+    """A node asks for what is not supported; without the file's name, which is not known here."""
+
 
 Host = NDArray[Any]
 Value = Any  # Tensor | Host
@@ -35,7 +38,7 @@ def tensor(value: Value) -> Tensor:
     if isinstance(value, torch.Tensor):
         return value
     if value.dtype == object:
-        raise InputError("a size that depends on the batch is used as a number")
+        raise OperatorError("a size that depends on the batch is used as a number")
     return torch.as_tensor(value)
 
 
@@ -46,7 +49,7 @@ def _host(*values: Value) -> bool:
 def _numbers(value: Value) -> list[Any]:
     """A shape, axes or the like as Python's numbers."""
     if not isinstance(value, (np.ndarray, list, tuple)):
-        raise InputError("a shape depends on the content of the image")
+        raise OperatorError("a shape depends on the content of the image")
     return np.asarray(value).reshape(-1).tolist()
 
 
@@ -56,7 +59,7 @@ def _number(value: Value) -> Any:
 
 def _refuse(what: str, refused: bool) -> None:
     if refused:
-        raise InputError(f"the operator {what} is not supported")
+        raise OperatorError(f"the operator {what} is not supported")
 
 
 # arithmetic
@@ -330,17 +333,21 @@ def _resize(
         asked = _numbers(scales)
         factors = [float(asked[touched.index(a)]) if a in touched else 1.0 for a in (2, 3)]
         size = [math.floor(target[a] * factor + 1e-6) for a, factor in zip((2, 3), factors, strict=True)]
-        _refuse("Resize by a scale that gives no whole size", any(
-            abs(target[a] * f - s) > 1e-3 for a, f, s in zip((2, 3), factors, size, strict=True)
-        ))
+        _refuse(
+            "Resize by a scale that gives no whole size",
+            any(abs(target[a] * f - s) > 1e-3 for a, f, s in zip((2, 3), factors, size, strict=True)),
+        )
     _refuse("Resize of a batch or of channels", x.ndim != 4)
-    _refuse("Resize with keep_aspect_ratio_policy", how.get("keep_aspect_ratio_policy", "stretch") != "stretch")
+    _refuse(
+        "Resize with keep_aspect_ratio_policy", how.get("keep_aspect_ratio_policy", "stretch") != "stretch"
+    )
     _refuse("Resize with exclude_outside", bool(how.get("exclude_outside")) and not antialias)
     way = coordinate_transformation_mode
     if mode == "nearest":
         exact = all(float(f).is_integer() for f in factors) and way in ("half_pixel", "pytorch_half_pixel")
         _refuse(
-            f"Resize (nearest, {way}, {nearest_mode})", not exact and (way, nearest_mode) != ("asymmetric", "floor")
+            f"Resize (nearest, {way}, {nearest_mode})",
+            not exact and (way, nearest_mode) != ("asymmetric", "floor"),
         )
         return functional.interpolate(x, size=size, mode="nearest")
     corners = way == "align_corners"
@@ -365,7 +372,9 @@ def _space_to_depth(x: Value, *, blocksize: int) -> Tensor:
     x = tensor(x)
     n, c, h, w = x.shape
     b = blocksize
-    return x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b)
+    return (
+        x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b)
+    )
 
 
 # normalisation
@@ -433,7 +442,14 @@ def _softmax_2d(x: Value, *, axis: int = 1, log: bool = False) -> Tensor:
 
 
 def _gemm(
-    a: Value, b: Value, c: Value = None, *, alpha: float = 1, beta: float = 1, transA: int = 0, transB: int = 0  # noqa: N803
+    a: Value,
+    b: Value,
+    c: Value = None,
+    *,
+    alpha: float = 1,
+    beta: float = 1,
+    transA: int = 0,
+    transB: int = 0,  # noqa: N803
 ) -> Tensor:
     from torch.nn import functional
 
@@ -461,7 +477,13 @@ def _attention(q: Value, k: Value, v: Value, mask: Value = None, *past: Value, *
         )
     _refuse("Attention with grouped heads", q.shape[1] != k.shape[1])
     answer = functional.scaled_dot_product_attention(
-        q, k, v, None if mask is None else tensor(mask), 0.0, bool(how.get("is_causal")), scale=how.get("scale")
+        q,
+        k,
+        v,
+        None if mask is None else tensor(mask),
+        0.0,
+        bool(how.get("is_causal")),
+        scale=how.get("scale"),
     )
     return answer.transpose(1, 2).flatten(2) if flat else answer
 
@@ -569,8 +591,10 @@ def _gather(x: Value, indices: Value, *, axis: int = 0) -> Value:
     if isinstance(indices, np.ndarray) and indices.ndim == 0:
         return x.select(axis, int(indices))
     chosen = tensor(indices)
-    chosen = chosen.where(chosen >= 0, chosen + x.shape[axis]) if not isinstance(indices, np.ndarray) else (
-        tensor(np.where(indices < 0, indices + x.shape[axis], indices).astype(np.int64))
+    chosen = (
+        chosen.where(chosen >= 0, chosen + x.shape[axis])
+        if not isinstance(indices, np.ndarray)
+        else (tensor(np.where(indices < 0, indices + x.shape[axis], indices).astype(np.int64)))
     )
     picked = x.index_select(axis, chosen.reshape(-1))
     return picked.reshape(*x.shape[:axis], *chosen.shape, *x.shape[axis + 1 :])
@@ -593,7 +617,7 @@ def _tile(x: Value, repeats: Value) -> Value:
 
 def _small(sizes: list[Any]) -> None:
     if math.prod(s for s in sizes if isinstance(s, int)) > _LARGEST:
-        raise InputError(f"it asks for a tensor of shape {tuple(sizes)}, more than any classifier needs")
+        raise OperatorError(f"it asks for a tensor of shape {tuple(sizes)}, more than any classifier needs")
 
 
 def _constant_of_shape(shape: Value, *, value: Any = None) -> Value:

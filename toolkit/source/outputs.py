@@ -73,7 +73,9 @@ def _seen(network: Network, answers: torch.Tensor, columns: int) -> str:
 def _possible(network: Network, answers: torch.Tensor, columns: int) -> tuple[str, ...]:
     between = _all_probabilities(answers)
     if columns == 1:
-        return ("sigmoid",) if network.ending == "Sigmoid" else ("logit", "sigmoid") if between else ("logit",)
+        return (
+            ("sigmoid",) if network.ending == "Sigmoid" else ("logit", "sigmoid") if between else ("logit",)
+        )
     if network.ending == "Sigmoid":
         return ("sigmoids",)
     return ("softmax",) if _add_up(answers) else ("sigmoids", "logits")

@@ -58,7 +58,9 @@ def read_check(path: Path) -> Check:
     if images.size != count * SIDE * SIDE or not images.shape or len(images) != count:
         raise InputError(f"{path}: {images.shape} images and {outputs.shape} outputs do not match", hint)
     if outputs.dtype.kind != "f" or images.dtype.kind not in "uif":
-        raise InputError(f"{path}: images of {images.dtype} and outputs of {outputs.dtype} are not used", hint)
+        raise InputError(
+            f"{path}: images of {images.dtype} and outputs of {outputs.dtype} are not used", hint
+        )
     if images.min(initial=0) < 0 or images.max(initial=0) > 255 or images.max(initial=0) <= 1:
         raise InputError(f"{path}: its images are not raw pixels 0..255", hint)
     outputs = outputs.reshape(count, -1)

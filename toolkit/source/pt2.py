@@ -80,8 +80,25 @@ def load_pt2(path: Path) -> Network:
     return Network(module.eval(), input_layout(shapes, path), ending=ending, logits=logits)
 
 
-_KEEPING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "alias", "detach", "clone", "contiguous", "to")
-_ENDINGS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "_softmax": "Softmax", "linear": "Gemm", "addmm": "Gemm"}
+_KEEPING = (
+    "view",
+    "reshape",
+    "flatten",
+    "squeeze",
+    "unsqueeze",
+    "alias",
+    "detach",
+    "clone",
+    "contiguous",
+    "to",
+)
+_ENDINGS = {
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "_softmax": "Softmax",
+    "linear": "Gemm",
+    "addmm": "Gemm",
+}
 
 
 def _without_ending(module: torch.fx.GraphModule) -> tuple[str | None, torch.nn.Module | None]:
