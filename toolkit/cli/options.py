@@ -114,14 +114,14 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
             "--check",
             metavar="FILE.npz",
             type=click.Path(path_type=Path),
-            help="A few images (images: uint8, n x 64 x 64) and the model's own answers (outputs): the model as "
-            "it was read must give them too.",
+            help="A few images (images: uint8, n x 64 x 64) and the model's own answers (outputs), which the "
+            "model as it was read must give too.",
         ),
         click.option(
             "--output",
             type=click.Choice(OUTPUTS),
-            help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the second "
-            "label; two sigmoids, of which pneumonia's counts.",
+            help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the "
+            "second label; two sigmoids, of which pneumonia's counts.",
         ),
         click.option(
             "--architecture",

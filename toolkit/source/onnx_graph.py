@@ -123,7 +123,7 @@ class OnnxGraph(torch.nn.Module):
                     self.register_buffer(self.buffer_of[name], torch.from_numpy(np.array(value)))
 
     def without_ending(self) -> tuple[str | None, OnnxGraph | None]:
-        """The operator that the answer comes from, and the graph without it where it is a sigmoid or softmax."""
+        """The operator that the answer comes from; the graph without it where it is a sigmoid or softmax."""
         name, by_output = self.output_name, {out: node for node in self.nodes for out in node.outputs}
         while (node := by_output.get(name)) and node.operator in _KEEPING:
             name = node.inputs[0]
@@ -142,7 +142,7 @@ class OnnxGraph(torch.nn.Module):
         buffers = {name: getattr(self, buffer) for name, buffer in self.buffer_of.items()}
         _run(self.nodes, known, buffers)
         answer = known[self.output_name]
-        return buffers.get(self.output_name, tensor(answer))
+        return tensor(answer)
 
 
 def _run(nodes: Sequence[_Node], known: dict[str, Any], buffers: dict[str, Tensor]) -> None:

@@ -1,8 +1,8 @@
 """What each ONNX operator computes, over torch; attributes are named as in the ONNX operator reference.
 
-A value is either a tensor or, where ONNX computes with shapes, a numpy array of integers that are known when the
-graph is traced (some may stand for the free batch). An operator that gets numpy arrays alone answers with
-one, so that no shape ever becomes the content of a tensor, which torch.export could not follow.
+A value is either a tensor or, where ONNX computes with shapes, a numpy array of integers that are known
+when the graph is traced (some may stand for the free batch). An operator that gets numpy arrays alone
+answers with one, so that no shape becomes the content of a tensor, which torch.export could not follow.
 """
 
 from __future__ import annotations
@@ -124,12 +124,12 @@ def _hard_sigmoid(x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     return (tensor(x) * alpha + beta).clamp(0, 1)
 
 
-def _selu(x: Value, *, alpha: float = 1.67326319, gamma: float = 1.05070102) -> Tensor:
+def _selu(x: Value, *, alpha: float = 1.67326319, gamma: float = 1.05070102) -> Value:
     x = tensor(x)
     return gamma * (x.clamp(min=0) + alpha * (x.clamp(max=0).exp() - 1))
 
 
-def _prelu(x: Value, slope: Value) -> Tensor:
+def _prelu(x: Value, slope: Value) -> Value:
     x, slope = tensor(x), tensor(slope)
     return x.clamp(min=0) + slope * x.clamp(max=0)
 
@@ -281,7 +281,7 @@ def _average_pool(
     return average / functional.avg_pool2d(inside, kernel_shape, strides)
 
 
-def _global(x: Value, *, largest: bool = False) -> Tensor:
+def _global(x: Value, *, largest: bool = False) -> Value:
     x = tensor(x)
     axes = tuple(range(2, x.ndim))
     return x.amax(axes, keepdim=True) if largest else x.mean(axes, keepdim=True)
@@ -357,7 +357,7 @@ def _resize(
     return functional.interpolate(x, size=size, mode=name, align_corners=corners, antialias=bool(antialias))
 
 
-def _depth_to_space(x: Value, *, blocksize: int, mode: str = "DCR") -> Tensor:
+def _depth_to_space(x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
     x = tensor(x)
     n, c, h, w = x.shape
     b = blocksize
@@ -368,7 +368,7 @@ def _depth_to_space(x: Value, *, blocksize: int, mode: str = "DCR") -> Tensor:
     return parts.reshape(n, c // b**2, h * b, w * b)
 
 
-def _space_to_depth(x: Value, *, blocksize: int) -> Tensor:
+def _space_to_depth(x: Value, *, blocksize: int) -> Value:
     x = tensor(x)
     n, c, h, w = x.shape
     b = blocksize
@@ -385,8 +385,8 @@ def _batch_norm(
 ) -> Tensor:
     from torch.nn import functional
 
-    values = [tensor(v) for v in (mean, variance, scale, bias)]
-    return functional.batch_norm(tensor(x), *values, eps=epsilon)
+    x, weight, shift = tensor(x), tensor(scale), tensor(bias)
+    return functional.batch_norm(x, tensor(mean), tensor(variance), weight, shift, eps=epsilon)
 
 
 def _instance_norm(x: Value, scale: Value, bias: Value, *, epsilon: float = 1e-5) -> Tensor:
@@ -417,9 +417,7 @@ def _layer_norm(
     return functional.layer_norm(x, shape, scale.expand(shape), bias, eps=epsilon)
 
 
-def _rms_norm(
-    x: Value, scale: Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
-) -> Tensor:
+def _rms_norm(x: Value, scale: Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Value:
     x = tensor(x)
     axes = tuple(range(axis % x.ndim, x.ndim))
     return x * (x.square().mean(axes, keepdim=True) + epsilon).rsqrt() * tensor(scale)
@@ -431,7 +429,7 @@ def _lrn(x: Value, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: 
     return functional.local_response_norm(tensor(x), size, alpha, beta, bias)
 
 
-def _softmax_2d(x: Value, *, axis: int = 1, log: bool = False) -> Tensor:
+def _softmax_2d(x: Value, *, axis: int = 1, log: bool = False) -> Value:
     """Before opset 13: over all dimensions from the axis on."""
     x = tensor(x)
     flat = x.flatten(axis % x.ndim)
@@ -441,22 +439,12 @@ def _softmax_2d(x: Value, *, axis: int = 1, log: bool = False) -> Tensor:
 # matrices
 
 
-def _gemm(
-    a: Value,
-    b: Value,
-    c: Value = None,
-    *,
-    alpha: float = 1,
-    beta: float = 1,
-    transA: int = 0,
-    transB: int = 0,  # noqa: N803
-) -> Tensor:
+def _gemm(a: Value, b: Value, c: Value = None, *, alpha: float = 1, beta: float = 1, **turned: int) -> Tensor:
     from torch.nn import functional
 
     a, b = tensor(a), tensor(b)
-    a, b = a.mT if transA else a, b if transB else b.mT
-    plain = alpha == 1 and beta == 1 and (c is None or (c.ndim == 1 and c.shape[0] == b.shape[0]))
-    if plain:
+    a, b = a.mT if turned.get("transA") else a, b if turned.get("transB") else b.mT
+    if alpha == 1 and beta == 1 and (c is None or (c.ndim == 1 and c.shape[0] == b.shape[0])):
         return functional.linear(a, b, None if c is None else tensor(c))
     product = functional.linear(a, b) * alpha
     return product if c is None else product + beta * tensor(c)
@@ -529,7 +517,7 @@ def _squeeze(x: Value, axes: Value = None) -> Value:
     if axes is None:
         return x.squeeze()
     where = tuple(int(a) for a in _numbers(axes))
-    return x.squeeze(where) if isinstance(x, np.ndarray) else x.squeeze(where)
+    return x.squeeze(where)
 
 
 def _unsqueeze(x: Value, axes: Value) -> Value:
@@ -650,8 +638,7 @@ def _reduce(on_host: Callable[..., Any], name: str) -> Callable[..., Value]:
         if isinstance(x, np.ndarray) and x.dtype.kind in "iuO":
             return np.asarray(on_host(x, axis=tuple(along) or None, keepdims=bool(keepdims)))
         x = tensor(x)
-        result = getattr(x, name)(along or list(range(x.ndim)), keepdim=bool(keepdims))
-        return result
+        return getattr(x, name)(along or list(range(x.ndim)), keepdim=bool(keepdims))
 
     return compute
 
@@ -665,7 +652,7 @@ def _reduce_prod(x: Value, axes: Value = None, *, keepdims: int = 1, noop_with_e
     return x
 
 
-def _reduce_l2(x: Value, axes: Value = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+def _reduce_l2(x: Value, axes: Value = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Value:
     x = tensor(x)
     along = list(range(x.ndim)) if axes is None else [int(a) for a in _numbers(axes)]
     return x.square().sum(along, keepdim=bool(keepdims)).sqrt()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # it takes seconds to import: only the functions that need it
 __all__ = ["OUTPUTS", "Output", "require_output", "two_logits"]
 
 Output = Literal["logits", "softmax", "log-softmax", "logit", "sigmoid", "sigmoids"]
-"""Two logits; two probabilities that add up to 1; their logarithms; one logit or one probability, of the second
-label; two probabilities of which each stands for itself."""
+"""Two logits; two probabilities that add up to 1; their logarithms; one logit or one probability, of the
+second label; two probabilities of which each stands for itself."""
 
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 

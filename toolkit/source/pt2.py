@@ -102,7 +102,7 @@ _ENDINGS = {
 
 
 def _without_ending(module: torch.fx.GraphModule) -> tuple[str | None, torch.nn.Module | None]:
-    """The operator that the answer comes from, in ONNX's words, and the graph without a last sigmoid or softmax."""
+    """The operator the answer comes from, in ONNX's words; the graph without a last sigmoid or softmax."""
     import torch
 
     def name(node: torch.fx.Node) -> str:
@@ -113,7 +113,7 @@ def _without_ending(module: torch.fx.GraphModule) -> tuple[str | None, torch.nn.
     leaves = torch.utils._pytree.tree_leaves(answer.args)
     if len(leaves) != 1 or not isinstance(leaves[0], torch.fx.Node):
         return None, None
-    node = leaves[0]
+    node: Any = leaves[0]
     while node.op == "call_function" and name(node) in _KEEPING:
         node = node.args[0]
     ending = _ENDINGS.get(name(node)) if node.op == "call_function" else None

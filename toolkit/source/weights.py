@@ -1,4 +1,4 @@
-"""Weights without a graph (.safetensors, .pth, .pt, .ckpt): the tensors, and the network they are said to be."""
+"""Weights without a graph (.safetensors, .pth, .pt, .ckpt): the tensors, and the network they belong to."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def describe_outputs(labels: NDArray[np.uint8], probabilities: NDArray[np.float6
         lines.append(f"All {len(labels)} images are called {name} at threshold {threshold:.4g}.")
     if high - low < _FLAT or low > 1 - _SATURATED or high < _SATURATED:
         lines.append(
-            "They are nearly the same for every image, so the normalisation may be wrong: --mean and --std are of "
-            "pixels divided by 255 (0.5, not 127.5)."
+            "They are nearly the same for every image, so the normalisation may be wrong: --mean and --std "
+            "are of pixels divided by 255 (0.5, not 127.5)."
         )
     if area < _CHANCE[0]:
         lines.append(
@@ -52,13 +52,13 @@ def describe_outputs(labels: NDArray[np.uint8], probabilities: NDArray[np.float6
         )
     elif area <= _CHANCE[1]:
         lines.append(
-            "That is no better than chance: normalisation (--mean, --std), the order of the labels (--labels) or "
-            "the kind of output (--output) may be wrong, or it was not trained on such images."
+            "That is no better than chance: normalisation (--mean, --std), the order of the labels "
+            "(--labels) or the kind of output (--output) may be wrong, or it was not trained on such images."
         )
     else:
         lines.append(
-            "It ranks the images better than chance; if that is less than you know of it, normalisation (--mean, "
-            "--std) or the kind of output (--output) may be wrong; otherwise its threshold does not fit."
+            "It ranks the images better than chance; if that is less than you know of it, normalisation "
+            "(--mean, --std) or the kind of output (--output) may be wrong; else its threshold does not fit."
         )
     return "\n".join(lines)
 
@@ -80,9 +80,9 @@ def way_on(report: Report, recipes: int) -> str:
         ]
         if left:
             lines.append(
-                f"- a higher recipe: --min-recipe {left[0]} (there are {recipes}); higher ones leave the layers that "
-                "hurt most in float or take 16-bit activations. Once the test split has led to a choice it "
-                "flatters that choice: judge on other images too."
+                f"- a higher recipe: --min-recipe {left[0]} (there are {recipes}); it leaves the layers "
+                "that hurt most in float or takes 16-bit activations. Once the test split has led to a choice "
+                "it flatters that choice: judge on other images too."
             )
     else:
         lines = [

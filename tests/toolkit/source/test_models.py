@@ -1,8 +1,9 @@
-"""Models as people have them: what was exported elsewhere loads, and what is read of it is what it answers."""
+"""Models as people have them: what was exported elsewhere loads, and answers as it did there."""
 
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -379,7 +380,7 @@ def test_weights_alone_are_not_a_network(tmp_path: Path) -> None:
     """Tensors that fit a known network are not taken for it unless somebody says or proves so."""
     path = saved(cifar(), tmp_path)
     with pytest.raises(
-        InputError, match="they fit torchvision-resnet18.*\n.*--architecture torchvision-resnet18"
+        InputError, match=r"they fit torchvision-resnet18.*\n.*--architecture torchvision-resnet18"
     ):
         load_source(path, OPTIONS)
     with pytest.raises(InputError, match=r"does not give the answers .*torchvision-resnet18: "):
@@ -548,6 +549,4 @@ def test_other_kinds_are_named(tmp_path: Path, build: Callable[[Path], Path], sa
     with pytest.raises(InputError, match=said) as caught:
         load_source(path, OPTIONS)
     assert caught.value.message.startswith(str(path))
-    import re
-
     assert re.search(way_on, caught.value.hint)
