@@ -22,6 +22,10 @@ __all__ = ["OnnxGraph"]
 _KEEPING = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout")
 """Operators that change no number."""
 
+_CHOOSING = ("Slice", "Gather", "Expand", "Split", "Transpose", "Neg")
+_COMBINING = ("Concat", "Add", "Sub", "Mul")
+"""Operators after which the outputs of a linear layer are no probabilities yet."""
+
 
 @dataclass(frozen=True)
 class _Node:
@@ -124,17 +128,30 @@ class OnnxGraph(torch.nn.Module):
 
     def without_ending(self) -> tuple[str | None, OnnxGraph | None]:
         """The operator that the answer comes from; the graph without it where it is a sigmoid or softmax."""
-        name, by_output = self.output_name, {out: node for node in self.nodes for out in node.outputs}
-        while (node := by_output.get(name)) and node.operator in _KEEPING:
+        made_by = {out: node for node in self.nodes for out in node.outputs}
+        name, node = self.output_name, made_by.get(self.output_name)
+        while node is not None and node.operator in _KEEPING:
             name = node.inputs[0]
+            node = made_by.get(name)
         if node is None:
             return None, None
         if node.operator not in ("Sigmoid", "Softmax", "Softmax-11"):
-            return node.operator, None
+            return ("Gemm" if self._is_linear(name, made_by) else node.operator), None
         plain = copy.copy(self)
         same = _Node("Identity", node.inputs, node.outputs, {})
         plain.nodes = [same if n is node else n for n in self.nodes]
         return node.operator.removesuffix("-11"), plain
+
+    def _is_linear(self, name: str, made_by: dict[str, _Node]) -> bool:
+        """Whether a value is put together from constants and the results of linear layers alone."""
+        node = made_by.get(name)
+        if node is None:
+            return name in self.constants
+        if node.operator in ("Gemm", "MatMul", "Conv", "ConstantOfShape"):
+            return True
+        inputs = node.inputs if node.operator in _COMBINING else node.inputs[:1]
+        known = node.operator in (*_COMBINING, *_KEEPING, *_CHOOSING)
+        return known and all(self._is_linear(each, made_by) for each in inputs)
 
     def forward(self, image: Tensor) -> Tensor:
         """Float32 of the graph's input shape to its output."""

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,8 @@ def _without_ending(module: torch.fx.GraphModule) -> tuple[str | None, torch.nn.
     while node.op == "call_function" and name(node) in _KEEPING:
         node = node.args[0]
     ending = _ENDINGS.get(name(node)) if node.op == "call_function" else None
+    if ending is None and _is_linear(node, name):
+        ending = "Gemm"
     if ending not in ("Sigmoid", "Softmax"):
         return ending, None
     plain = copy.deepcopy(module)
@@ -125,6 +127,17 @@ def _without_ending(module: torch.fx.GraphModule) -> tuple[str | None, torch.nn.
     plain.graph.erase_node(same)
     plain.recompile()
     return ending, plain
+
+
+_LINEAR = ("linear", "addmm", "mm", "conv2d", "zeros_like", "zeros", "full", "full_like")
+_JOINING = (*_KEEPING, "cat", "stack", "add", "sub", "mul", "neg", "slice", "select", "expand", "permute")
+
+
+def _is_linear(node: torch.fx.Node, name: Callable[[torch.fx.Node], str]) -> bool:
+    """Whether a value is put together from weights and the results of linear layers alone."""
+    if node.op == "get_attr" or name(node) in _LINEAR or name(node) == "sym_size":
+        return True
+    return name(node) in _JOINING and all(_is_linear(n, name) for n in node.all_input_nodes)
 
 
 @contextmanager

@@ -81,8 +81,8 @@ def way_on(report: Report, recipes: int) -> str:
         if left:
             lines.append(
                 f"- a higher recipe: --min-recipe {left[0]} (there are {recipes}); it leaves the layers "
-                "that hurt most in float or takes 16-bit activations. Once the test split has led to a choice "
-                "it flatters that choice: judge on other images too."
+                "that hurt most in float or takes 16-bit activations. Once the test split has led to a "
+                "choice it flatters that choice: judge on other images too."
             )
     else:
         lines = [
