@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,14 +91,22 @@ def _onnx_proto(path: Path) -> onnx.ModelProto:
         return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for attribute in (a for node in graph.node for a in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            yield from _tensors(inner)
+
+
 def external_files(path: Path) -> list[Path]:
     """The files beside an ONNX model that hold its weights.
 
     Raises:
         InputError: One is missing, or lies outside the model's own folder.
     """
-    graph = _onnx_proto(path).graph
-    tensors = [*graph.initializer, *(a.t for n in graph.node for a in n.attribute if a.HasField("t"))]
+    tensors = list(_tensors(_onnx_proto(path).graph))
     found: dict[str, Path] = {}
     for location in {e.value for t in tensors for e in t.external_data if e.key == "location"}:
         file = path.parent / location

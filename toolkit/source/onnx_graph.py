@@ -219,8 +219,9 @@ def _branch(graph: onnx.GraphProto, opset: int) -> _Branch:
         name = proto.op_type
         if name in ("Softmax", "LogSoftmax") and opset < 13:
             name += "-11"
-        if name != "If" and name not in OPERATORS:
-            raise OperatorError(f"the operator {name} is not supported")
+        if proto.domain not in ("", "ai.onnx") or (name != "If" and name not in OPERATORS):
+            full = f"{proto.domain}.{name}".lstrip(".")
+            raise OperatorError(f"the operator {full} is not supported")
         nodes.append(_Node(name, tuple(proto.input), tuple(proto.output), attributes))
     return _Branch(tuple(nodes), tuple(o.name for o in graph.output), constants)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,16 +183,15 @@ def _require_same(program: ExportedProgram, module: torch.nn.Module, batch: int)
             raise ValueError("the exported program answers otherwise than the network")
 
 
-class _silent:  # noqa: N801 - a context manager, used like a function
-    """Keep torch.export from printing what it also raises."""
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-        self._level = logging.root.manager.disable
-        logging.disable(logging.ERROR)
-
-    def __exit__(self, *exception: object) -> None:
-        logging.disable(self._level)
-        self._warnings.__exit__(None, None, None)
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep torch.export from printing, warning of and logging what it also raises: whole graphs."""
+    level = logging.root.manager.disable
+    printed = io.StringIO()
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(printed), redirect_stderr(printed):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
