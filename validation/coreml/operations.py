@@ -30,8 +30,11 @@ def _convolve(
 def _max_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **how: Any) -> Tensor:
     from torch.nn import functional
 
-    _refuse("max_pool", "ceil_mode", ceil_mode, False)
-    padded = functional.pad(x, padding("max_pool", pad_type, pad), value=-np.inf)
+    edges = padding("max_pool", pad_type, pad)
+    if ceil_mode:
+        both = _both_sides("max_pool", edges)
+        return functional.max_pool2d(x, how["kernel_sizes"], how["strides"], both, ceil_mode=True)
+    padded = functional.pad(x, edges, value=-np.inf)
     return functional.max_pool2d(padded, how["kernel_sizes"], how["strides"])
 
 
@@ -39,12 +42,21 @@ def _avg_pool(*, x: Tensor, pad_type: str, pad: list[int], ceil_mode: bool, **ho
     import torch
     from torch.nn import functional
 
-    _refuse("avg_pool", "ceil_mode", ceil_mode, False)
     edges, window = padding("avg_pool", pad_type, pad), (how["kernel_sizes"], how["strides"])
+    counted = not how["exclude_padding_from_average"]
+    if ceil_mode:
+        return functional.avg_pool2d(x, *window, _both_sides("avg_pool", edges), True, counted)
     average = functional.avg_pool2d(functional.pad(x, edges), *window)
-    if not how["exclude_padding_from_average"]:
+    if counted:
         return average
     return average / functional.avg_pool2d(functional.pad(torch.ones_like(x), edges), *window)
+
+
+def _both_sides(operation: str, edges: list[int]) -> tuple[int, int]:
+    """Padding of height and width, alike on both sides: only so does ceil_mode mean what it does in torch."""
+    left, right, top, bottom = edges
+    _refuse(operation, "ceil_mode and pads", (left, top), (right, bottom))
+    return top, left
 
 
 def _batch_norm(*, x: Tensor, mean: Tensor, variance: Tensor, epsilon: Tensor, **how: Any) -> Tensor:
@@ -278,6 +290,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "stack": _stack,
     "sub": lambda x, y: x - y,
     "tanh": lambda x: x.tanh(),
+    "thresholded_relu": lambda x, alpha: x.where(x >= alpha, 0.0),
     "tile": lambda x, reps: x.repeat(reps),
     "transpose": lambda x, perm: x.permute(perm),
     "upsample_bilinear": _upsample_bilinear,
