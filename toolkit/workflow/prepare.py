@@ -190,13 +190,15 @@ def export(source: SourceModel, out: Path) -> Path:
     """The exported program that every format is made from, for any batch where the model allows it."""
     import torch
 
-    batch = 2 if source.dynamic_batch else 1
-    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
-    example = (torch.zeros(batch, 1, 64, 64),)
-    for parameter in source.module.parameters():
-        parameter.requires_grad_(False)
-    program = io.BytesIO()  # torch aborts the process where a disk is full
-    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), program)
+    program = source.program
+    if program is None:  # a module that was not read from a file
+        batch = 2 if source.dynamic_batch else 1
+        shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
+        for parameter in source.module.parameters():
+            parameter.requires_grad_(False)
+        program = torch.export.export(source.module, (torch.zeros(batch, 1, 64, 64),), dynamic_shapes=shapes)
+    content = io.BytesIO()  # torch aborts the process where a disk is full
+    torch.export.save(program, content)
     with output_errors(out):
-        out.write_bytes(program.getbuffer())
+        out.write_bytes(content.getbuffer())
     return out
