@@ -94,7 +94,7 @@ def test_it_agrees_with_the_library(tmp_path: Path) -> None:
 
 
 def test_about_shows_the_fingerprint_or_what_is_wrong(signed: tuple[Path, Path, str]) -> None:
-    """The last line of --about has the fingerprint while the signature holds, and says so when it does not."""
+    """The last line of --about has the fingerprint while the signature holds, else what is wrong."""
     sums, signature, public = signed
     contract = Contract("ort", "int8", 0.5, "a test", "small", "0" * 64, None, "0")
     predictor = Predictor(contract, lambda images: images.mean(axis=(1, 2)), 1, "a test")
