@@ -7,7 +7,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -68,7 +68,7 @@ class Recipe:
     averaging: float = 0.995
     gradient_clip: float = 5.0
     label_share: float = 0.3
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,8 @@ def train(
         value = run.epoch()
         if keep is not None:
             run.save(keep)
-        notify(
-            f"epoch {run.epochs}/{task.recipe.epochs}, validation loss {value:.4f}, lowest {run.best_loss:.4f}"
-        )
+        told = f"validation loss {value:.4f}, lowest {run.best_loss:.4f}"
+        notify(f"epoch {run.epochs}/{task.recipe.epochs}, {told}")
     return run.best
 
 

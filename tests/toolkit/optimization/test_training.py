@@ -47,7 +47,7 @@ def task() -> Task:
     return Task(drawn(16, 1), drawn(8, 2), QUICK, seed=3)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Stands for whatever ends a process."""
 
 
@@ -58,7 +58,7 @@ def stopping_after(epochs: int) -> Callable[[str], None]:
     def notify(line: str) -> None:
         told.append(line)
         if len(told) == epochs:
-            raise Stopped
+            raise StoppedError
 
     return notify
 
@@ -74,7 +74,7 @@ def test_a_stopped_run_goes_on_where_it_was(task: Task, tmp_path: Path, after: i
     whole_lines: list[str] = []
     whole = train(Little, task, whole_lines.append)
     keep, lines = tmp_path / "run", list[str]()
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(Little, task, stopping_after(after), keep)
     torch.manual_seed(99)  # another process has drawn other numbers meanwhile
     again = train(Little, task, lines.append, keep)
