@@ -40,8 +40,8 @@ from udacimed_edge.source import BUILT_IN, build_resnet18, load_source
 AUGMENTATION = Augmentation(mirror=0.5, normal_largest=1.5)
 
 RECIPES = {
-    "student": Recipe(epochs=20, learning_rate=1e-3, warm_up=1, augmentation=AUGMENTATION),
-    "reference": Recipe(epochs=6, learning_rate=5e-4, warm_up=1, augmentation=AUGMENTATION),
+    "student": Recipe(epochs=40, learning_rate=2e-3, warm_up=1, augmentation=AUGMENTATION),
+    "reference": Recipe(epochs=12, learning_rate=1e-3, warm_up=1, augmentation=AUGMENTATION),
 }
 BUILD = {"student": build_student, "reference": lambda: build_resnet18(1)}
 

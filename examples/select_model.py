@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from udacimed_edge.card import ModelCard, read_card
 from udacimed_edge.data import DataSet, Split, open_data
-from udacimed_edge.errors import InputError
 from udacimed_edge.files import write_atomic
 from udacimed_edge.optimization.trained import figures, training_record, write_markdown, write_model
 from udacimed_edge.optimization.training import examples
@@ -45,6 +44,7 @@ from udacimed_edge.validation.statistics import paired_auc, paired_difference
 
 SEEDS = (0, 1, 2)
 SENSITIVITY = 0.985
+THRESHOLDS = (0.01, 0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 RULE = (
     f"highest threshold with sensitivity >= {SENSITIVITY} on the validation split and its "
     f"{len(PERTURBATIONS)} perturbed copies together, fixed before the test split was opened"
@@ -183,7 +183,7 @@ def test(family: str, choice: str, runs: Path, commit: str, soft: Path | None, n
     """Open the test split once, for every candidate, and write the shipped one with its card."""
     out, table = runs / f"{family}-2.safetensors", runs / f"{family}-robustness.json"
     if table.exists():
-        raise InputError(f"{table} is there: the test split was opened for {family}-2 already")
+        raise click.ClickException(f"{table} is there: the test split was opened for {family}-2 already")
     chosen = json.loads((runs / f"{family}-choice.json").read_text())
     data, shipped = open_data(choice), chosen["shipped"]
     opened = data.read("test")
@@ -221,7 +221,29 @@ def perturbed(predict: Predict, threshold: float, split: Split) -> dict[str, Any
             row_figures(row) for row in robustness(split.images, split.labels, predict, threshold)
         ],
         "by zoom": by_zoom(predict, split, threshold),
+        "by threshold": by_threshold(split.labels, predict(split.images)),
     }
+
+
+def by_threshold(labels: NDArray[np.uint8], scores: Scores) -> list[dict[str, Any]]:
+    """What a higher or lower threshold would do with a split: a description, nothing is chosen from it.
+
+    The lower end of the exact two-sided 95 % interval says which sensitivity the split would show.
+    """
+    rows = []
+    for threshold in THRESHOLDS:
+        metrics = compute_metrics(labels, scores, threshold)
+        exact = metrics.sensitivity.clopper_pearson
+        assert exact is not None  # both classes are there
+        rows.append(
+            {
+                "threshold": threshold,
+                "missed": metrics.fn,
+                **short(metrics),
+                "sensitivity at least": exact.low,
+            }
+        )
+    return rows
 
 
 def _state(weights: Path) -> dict[str, torch.Tensor]:

@@ -22,7 +22,8 @@ def pictures(count: int = 3) -> Images:
     """A bright square up and left of the middle, over a gray ramp, each picture a little brighter."""
     images = np.zeros((count, 64, 64), np.uint8) + np.arange(64, dtype=np.uint8)
     images[:, 12:22, 20:30] = 200
-    return images + np.arange(count, dtype=np.uint8)[:, None, None]
+    images += np.arange(count, dtype=np.uint8)[:, None, None]
+    return images
 
 
 def middle(image: NDArray[np.uint8]) -> tuple[float, float]:
@@ -38,7 +39,8 @@ def test_a_perturbation_is_one_and_the_same(case: object) -> None:
     images = pictures()
     before = images.copy()
     after = apply(images)
-    assert (after.dtype, after.shape) == (np.uint8, images.shape)
+    assert after.dtype == np.uint8
+    assert after.shape == images.shape
     assert (images == before).all()
     assert (after != images).any()
     assert (apply(images) == after).all()
