@@ -81,7 +81,7 @@ def start(family: str) -> Gray:
 @click.option("--epochs", type=int, help="Fewer epochs, for a trial of the script.")
 @click.option("--equal-zoom", is_flag=True, help="Enlarge normals no further than pneumonias: a trial.")
 def main(family: str, choice: str, seed: int, runs: Path, epochs: int | None, equal_zoom: bool) -> None:
-    """Train one seed and write its weights, FAMILY-SEED.pt, and the figures of each epoch beside them."""
+    """Train one seed and write FAMILY-seed-SEED.pt, and the figures of each epoch beside it."""
     recipe = RECIPES[family]
     if equal_zoom:
         recipe = Recipe(**{**recipe.__dict__, "augmentation": Augmentation(mirror=0.5)})
@@ -90,7 +90,7 @@ def main(family: str, choice: str, seed: int, runs: Path, epochs: int | None, eq
     data = open_data(choice)
     validation = examples(data.read("validation"))
     learn = examples(data.read("train"), leave_out=data.read("validation").images)
-    name = f"{family}-{seed}{'-equal-zoom' if equal_zoom else ''}"
+    name = f"{family}-seed-{seed}{'-equal-zoom' if equal_zoom else ''}"
     answers = runs / "taught.pt"
     if not answers.exists():
         runs.mkdir(parents=True, exist_ok=True)

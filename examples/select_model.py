@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def predictor(weights: Path) -> Predict:
 
 def candidates(family: str, runs: Path) -> dict[str, Path]:
     """Write every seed, and their mean in weights, as a model file: name to file."""
-    states = [torch.load(runs / f"{family}-{seed}.pt", weights_only=True) for seed in SEEDS]
+    states = [torch.load(runs / f"{family}-seed-{seed}.pt", weights_only=True) for seed in SEEDS]
     mean = {
         name: sum(state[name] for state in states) / len(states) if value.is_floating_point() else value
         for name, value in states[0].items()
@@ -163,7 +164,9 @@ def choose(family: str, choice: str, runs: Path) -> None:
     """Set every candidate's threshold and say which one ships; the test split stays closed."""
     validation = open_data(choice).read("validation")
     files = {**candidates(family, runs), "0.1.0": BUILT_IN[family]}
-    found = {name: on_validation(predictor(file), validation) for name, file in files.items()}
+    with ThreadPoolExecutor() as pool:  # PyTorch computes outside Python's lock
+        rows = pool.map(lambda file: on_validation(predictor(file), validation), files.values())
+        found = dict(zip(files, rows, strict=True))
     new = {name: row for name, row in found.items() if name != "0.1.0"}
     shipped = max(new, key=lambda name: (new[name]["pooled specificity"], new[name]["pooled auc"]))
     record = {"rule": RULE, "shipped": shipped, "candidates": found}
@@ -193,14 +196,15 @@ def test(family: str, choice: str, runs: Path, commit: str, soft: Path | None, n
     thresholds = {name: row["threshold"] for name, row in chosen["candidates"].items()}
     thresholds["0.1.0"] = read_card(BUILT_IN[family].with_suffix(".json")).threshold  # as it shipped
     models = {name: (predictor(file), thresholds[name]) for name, file in files.items()}
-    tested = {name: on_test(*model, opened, indexes) for name, model in models.items()}
-    record = {
-        name: {
-            "threshold": thresholds[name],
-            **{split.name: perturbed(*models[name], split) for split in (data.read("validation"), opened)},
-        }
-        for name in (shipped, "0.1.0")
-    }
+    splits = (data.read("validation"), opened)
+    pairs = [(name, split) for name in (shipped, "0.1.0") for split in splits]
+    with ThreadPoolExecutor() as pool:  # PyTorch computes outside Python's lock
+        rows = pool.map(lambda name: on_test(*models[name], opened, indexes), models)
+        tested = dict(zip(models, rows, strict=True))
+        tables = pool.map(lambda pair: perturbed(*models[pair[0]], pair[1]), pairs)
+        record: dict[str, Any] = {name: {"threshold": thresholds[name]} for name in (shipped, "0.1.0")}
+        for (name, split), found in zip(pairs, tables, strict=True):
+            record[name][split.name] = found
     tried = json.loads(notes.read_text()) if notes else []
     card = finished_card(family, data, chosen, tested, record, commit, tried)
     gain = gains(opened, models["0.1.0"], models[shipped])
