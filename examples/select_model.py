@@ -208,7 +208,8 @@ def test(family: str, choice: str, runs: Path, commit: str, soft: Path | None, n
     tried = json.loads(notes.read_text()) if notes else []
     card = finished_card(family, data, chosen, tested, record, commit, tried)
     gain = gains(opened, models["0.1.0"], models[shipped])
-    card = card.model_copy(update={"test": {**card.test, "against 0.1.0, same images": gain}})
+    told = {"aims": aims(card.test), "against 0.1.0, same images": gain}
+    card = card.model_copy(update={"test": {**card.test, **told}})
     network = start(family).network
     network.load_state_dict(_state(files[shipped]))
     card = write_model(network, card, out)
@@ -349,6 +350,27 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
         **figures_,
         "perturbations within bounds": f"{held} of {len(row['robustness'])}",
     }
+
+
+def aims(test: dict[str, Any]) -> dict[str, str]:
+    """What was aimed at before training, and whether it was reached, from a card's test figures."""
+    mean, lost = test["mean of the seeds"], _value(test["specificity"]) - test["mirrored"]["specificity"]
+    held = sum(row.endswith("within bounds") for row in test["perturbations"].values())
+    cases = (
+        ("AUC >= 0.992, mean of the seeds", mean["auc"], mean["auc"] >= 0.992),
+        ("sensitivity >= 0.98, mean of the seeds", mean["sensitivity"], mean["sensitivity"] >= 0.98),
+        ("sensitivity >= 0.98, shipped", _value(test["sensitivity"]), _value(test["sensitivity"]) >= 0.98),
+        ("specificity >= 0.90, mean of the seeds", mean["specificity"], mean["specificity"] >= 0.90),
+        ("specificity >= 0.90, shipped", _value(test["specificity"]), _value(test["specificity"]) >= 0.90),
+        (
+            "mirrored sensitivity >= 0.98",
+            test["mirrored"]["sensitivity"],
+            test["mirrored"]["sensitivity"] >= 0.98,
+        ),
+        ("mirrored specificity at most 0.05 lower, by", lost, lost <= 0.05),
+        ("perturbations within bounds, of 13", held, held == len(test["perturbations"])),
+    )
+    return {name: f"{value:.4g}, {'reached' if good else 'missed'}" for name, value, good in cases}
 
 
 def _brief_row(row: dict[str, Any]) -> str:
