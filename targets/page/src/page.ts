@@ -1,9 +1,12 @@
 // The page: takes files, shows answers, saves them. What computes is the worker.
 
+import { bytesOf, download, element, made } from "./dom";
+import { entriesOf } from "./intake";
 import { imagesAmong, type Found } from "./kinds";
 import type { About, Answer, Ask, Broken, Start, Started } from "./messages";
 import { printable, toCsv, toJsonLines, toList, type Decision, type Row } from "./results";
 import { LANGUAGES, TEXTS, text, type Key, type Language } from "./texts";
+import { draw, thumbnail } from "./thumbnails";
 
 type Verdict = Decision | "unreadable";
 
@@ -13,21 +16,9 @@ const VERDICTS: Verdict[] = ["normal", "pneumonia", "refer", "unreadable"];
 /** How often new rows appear, in milliseconds: one by one would cost more than the answers. */
 const BEAT = 250;
 
-const element = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T;
-
-function bytesOf(id: string): Uint8Array<ArrayBuffer> {
-  const block = element(id);
-  const binary = atob(block.textContent ?? "");
-  block.textContent = "";
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
-}
-
 const about = JSON.parse(element("data-about").textContent ?? "{}") as About;
 const rows: Row[] = [];
 const shown: { row: Row; item: HTMLLIElement }[] = [];
-const pictures = new WeakMap<Element, Uint8Array>();
 const waiting: Found[] = [];
 let language: Language = "en";
 let worker: Worker | null = null;
@@ -62,13 +53,6 @@ function translate(): void {
   showTotals();
   showFacts();
   if (document.documentElement.dataset.state) showState();
-}
-
-function made<K extends keyof HTMLElementTagNameMap>(name: K, content: string, kind = ""): HTMLElementTagNameMap[K] {
-  const node = document.createElement(name);
-  node.textContent = content;
-  if (kind) node.className = kind;
-  return node;
 }
 
 /** A verdict's word; where the translation is not reviewed, with the English one behind it. */
@@ -188,27 +172,9 @@ function listen(): void {
 
 async function dropped(transfer: DataTransfer | null): Promise<void> {
   if (!transfer || document.documentElement.dataset.state !== "ready") return;
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => !!entry);
-  if (!entries.length) add([...transfer.files].map((file) => ({ path: file.name, file })));
-  for (const entry of entries) {
-    const below = await filesOf(entry);
-    if (entry.isDirectory) await addFolder(below);
-    else add(below);
-  }
-}
-
-async function filesOf(entry: FileSystemEntry): Promise<Found[]> {
-  const path = entry.fullPath.replace(/^\//, "");
-  if (entry.isFile) {
-    const file = await new Promise<File | null>((done) => (entry as FileSystemFileEntry).file(done, () => done(null)));
-    return file ? [{ path, file }] : [];
-  }
-  const reader = (entry as FileSystemDirectoryEntry).createReader();
-  const found: Found[] = [];
-  for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((done) => reader.readEntries(done, () => done([])));
-    if (!some.length) return found;
-    for (const one of some) found.push(...(await filesOf(one)));
+  for (const { folder, files } of await entriesOf(transfer)) {
+    if (folder) await addFolder(files);
+    else add(files);
   }
 }
 
@@ -295,13 +261,7 @@ function flush(): void {
 
 function appear(row: Row, pixels: Uint8Array | null): void {
   const item = document.createElement("li");
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = 64;
-  if (pixels) {
-    canvas.setAttribute("role", "img");
-    pictures.set(canvas, pixels);
-    watcher.observe(canvas);
-  }
+  const canvas = thumbnail(pixels);
   const side = document.createElement("div");
   item.append(canvas, side);
   label(item, row, shown.length);
@@ -329,26 +289,6 @@ function label(item: HTMLLIElement, row: Row, index: number): void {
     why.lang = "en";
     side.append(why);
   }
-}
-
-/** Thumbnails are drawn where they can be seen; a thousand canvases would take the memory of the answers. */
-const watcher = new IntersectionObserver(
-  (changes) => {
-    for (const { target, isIntersecting } of changes) {
-      if (isIntersecting) draw(target as HTMLCanvasElement);
-      else (target as HTMLCanvasElement).width = 0;
-    }
-  },
-  { rootMargin: "200px" },
-);
-
-function draw(canvas: HTMLCanvasElement): void {
-  const pixels = pictures.get(canvas);
-  if (!pixels) return;
-  canvas.width = canvas.height = 64;
-  const colours = new Uint8ClampedArray(64 * 64 * 4);
-  pixels.forEach((value, i) => colours.set([value, value, value, 255], 4 * i));
-  canvas.getContext("2d")?.putImageData(new ImageData(colours, 64, 64), 0, 0);
 }
 
 function showProgress(): void {
@@ -392,15 +332,6 @@ function showFacts(): void {
 }
 
 // --- saving
-
-function download(name: string, content: string): void {
-  const link = document.createElement("a");
-  const url = URL.createObjectURL(new Blob([content], { type: "text/plain;charset=utf-8" }));
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60000);
-}
 
 /** Two files: the results with numbers, and the list that says which number is which file. */
 function save(suffix: string, content: string): void {

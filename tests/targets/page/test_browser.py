@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import time
 from dataclasses import fields
@@ -16,11 +17,17 @@ from PIL import Image
 from udacimed_edge.runtime import image
 from udacimed_edge.runtime.ort import open_artifact
 from udacimed_edge.runtime.results import Record
-from udacimed_edge.targets.page import browser as driver
-from udacimed_edge.targets.page.browser import BrowserError, ask_page, find_chromium
+from udacimed_edge.targets.page.browser import (
+    BrowserError,
+    ask_page,
+    find_chromium,
+    find_firefox,
+    screened,
+    started,
+)
+from udacimed_edge.targets.page.chromium import chromium_tab
 from udacimed_edge.targets.page.selftest import SelfTest, png, self_test
 from udacimed_edge.targets.page.writer import write_page
-
 
 REFUSED = ("empty.png", "text.dcm")
 
@@ -104,16 +111,14 @@ def test_a_changed_script_does_not_run(page: Path, browser: Path, tmp_path: Path
 
 def test_what_is_saved(page: Path, browser: Path, files: list[Path], tmp_path: Path) -> None:
     """The CSV to send on holds numbers for names; the list beside it says which file each number is."""
-    with driver._running(browser, time.monotonic() + 60) as pipe:
-        session = driver._open(pipe, page)
-        driver._wait(pipe, session, "state", ("ready",))
-        driver._hand_over(pipe, session, files)
-        driver._wait(pipe, session, "done", (str(len(files)),))
-        pipe.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
-        driver._text(pipe, session, "document.getElementById('save').click()")
+    with chromium_tab(browser, time.monotonic() + 60) as tab:
+        started(tab, page)
+        screened(tab, files)
+        tab.call("Browser.setDownloadBehavior", page=False, behavior="allow", downloadPath=str(tmp_path))
+        tab.text("document.getElementById('save').click()")
         end = time.monotonic() + 20
         while len(list(tmp_path.glob("*.csv"))) < 2 and time.monotonic() < end:
-            driver._text(pipe, session, "1")
+            tab.text("1")
             time.sleep(0.1)
     names, results = (next(tmp_path.glob(f"{start}*.csv")) for start in ("names-KEEP-HERE", "results"))
     rows = list(csv.DictReader(io.StringIO(results.read_text("utf-8"))))
@@ -152,3 +157,65 @@ def test_the_environment_names_the_browser(monkeypatch: pytest.MonkeyPatch, tmp_
     """CHROMIUM names the program; one that does not exist is none."""
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "nothing"))
     assert find_chromium() is None
+
+
+def test_firefox_answers_the_same(page: Path, browser: Path, files: list[Path]) -> None:
+    """Firefox gives the answers that Chromium gives, and reaches for nothing."""
+    firefox = find_firefox()
+    if firefox is None:
+        pytest.skip("no Firefox here: apt-get install firefox-esr")
+    visits = [ask_page(page, files, program, timeout_s=120) for program in (browser, firefox)]
+    for ours, theirs in zip(*(visit.rows for visit in visits), strict=True):
+        assert (ours["sha256"], ours["decision"], ours["error"]) == (
+            theirs["sha256"],
+            theirs["decision"],
+            theirs["error"],
+        )
+        # the last digit of the exponential function is each browser's own
+        assert math.isclose(ours["probability"] or 0, theirs["probability"] or 0, rel_tol=1e-14)
+    assert visits[1].browser.startswith("firefox/")
+    assert visits[1].foreign_requests == ()
+
+
+def test_results_survive_a_reload(page: Path, browser: Path, files: list[Path]) -> None:
+    """What was answered is there again when the page is loaded again, in the same order."""
+    with chromium_tab(browser, time.monotonic() + 60) as tab:
+        started(tab, page)
+        rows, _ = screened(tab, files)
+        tab.call("Page.reload")
+        time.sleep(1)
+        while tab.text("document.documentElement.dataset.done || ''") != str(len(files)):
+            time.sleep(0.05)
+        again = json.loads(tab.text("document.getElementById('results').textContent"))
+        assert again == rows
+        assert tab.text("document.querySelectorAll('#list li').length") == str(len(files))
+
+
+def test_a_batch_can_be_cancelled(page: Path, browser: Path, files: list[Path]) -> None:
+    """After cancel the files in work are finished, the others left, and the page takes more."""
+    with chromium_tab(browser, time.monotonic() + 60) as tab:
+        started(tab, page)
+        tab.give([files[0]] * 400)
+        tab.text("document.getElementById('cancel').click()")
+        while not tab.text("document.documentElement.dataset.idle || ''"):
+            time.sleep(0.05)
+        done = int(tab.text("document.documentElement.dataset.done"))
+        assert 1 <= done < 400
+        tab.give([files[1]])
+        while tab.text("document.documentElement.dataset.done") != str(done + 1):
+            time.sleep(0.05)
+
+
+def test_every_language_keeps_the_english_notice(page: Path, browser: Path) -> None:
+    """In a language that nobody reviewed the English notice stands beside the translated one."""
+    choose = (
+        "(() => { const s = document.getElementById('language'); s.value = '%s';"
+        " s.dispatchEvent(new Event('change')); return document.getElementById('notice').innerText })()"
+    )
+    with chromium_tab(browser, time.monotonic() + 60) as tab:
+        started(tab, page)
+        for language in ("es", "fr", "sw", "hi"):
+            shown = tab.text(choose % language)
+            assert "This translation has not been reviewed." in shown
+            assert "Not a diagnosis, not for clinical use." in shown
+        assert "reviewed" not in tab.text(choose % "en")
