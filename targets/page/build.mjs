@@ -1,7 +1,7 @@
 // Builds what the page's writer puts together: `npm ci && node build.mjs`. The same packages give the same bytes.
 
 import { build } from "esbuild";
-import { gzipSync } from "fflate";
+import { gunzipSync, gzipSync } from "fflate";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,6 +30,9 @@ function licences() {
     const content = readFileSync(text, "utf8").replaceAll("\r\n", "\n").trim();
     return `${name} ${versionOf(name)} (${licence})\n\n${content}\n`;
   });
+  // what ONNX Runtime itself is made of, from its release; the list covers more than its WebAssembly build
+  const notices = gunzipSync(readFileSync(join(home, "licences/onnxruntime-third-party.txt.gz")));
+  texts.push(`ONNX Runtime: third-party notices\n\n${new TextDecoder().decode(notices).replaceAll("\r\n", "\n")}`);
   return texts.join(`\n${"-".repeat(80)}\n\n`);
 }
 
@@ -70,9 +73,8 @@ async function script(entry, options = {}) {
   return result.outputFiles[0].text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
 }
 
-function zipped(path) {
-  return gzipSync(readFileSync(join(modules, path)), { level: 9, mtime: 0 });
-}
+const zipped = (bytes) => gzipSync(bytes, { level: 9, mtime: 0 });
+const fromPackage = (path) => zipped(readFileSync(join(modules, path)));
 
 if (decoders) {
   const alias = { zlib: common.alias.zlib };
@@ -80,11 +82,11 @@ if (decoders) {
 } else {
   writeFileSync(join(out, "page.js"), await script("page.ts"));
   writeFileSync(join(out, "worker.js"), await script("worker.ts"));
-  writeFileSync(join(out, "licences.txt"), licences());
+  writeFileSync(join(out, "licences.txt.gz"), zipped(new TextEncoder().encode(licences())));
   writeFileSync(join(out, "bom.json"), bom());
-  writeFileSync(join(out, "ort.wasm.gz"), zipped("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"));
+  writeFileSync(join(out, "ort.wasm.gz"), fromPackage("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"));
   writeFileSync(
     join(out, "jpeg.wasm.gz"),
-    zipped("@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm"),
+    fromPackage("@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm"),
   );
 }

@@ -25,7 +25,7 @@ NAME = "screen.html"
 
 _HERE = Path(__file__).parent
 
-_VENDORED = ("page.js", "worker.js", "ort.wasm.gz", "jpeg.wasm.gz", "licences.txt", "bom.json")
+_VENDORED = ("page.js", "worker.js", "ort.wasm.gz", "jpeg.wasm.gz", "licences.txt.gz", "bom.json")
 """What `node build.mjs` makes; in `built/`."""
 
 
@@ -103,7 +103,7 @@ def compose(
             "version": html.escape(contract.toolkit_version),
             "style": style,
             "rehearsal": mark,
-            "licences": html.escape(parts["licences.txt"].decode()),
+            "licences": _base64(parts["licences.txt.gz"]),
             "about": _json(about),
             "model": _base64(model),
             "ort": _base64(parts["ort.wasm.gz"]),

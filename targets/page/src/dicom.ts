@@ -3,33 +3,13 @@
 
 import { parseDicom, type DataSet, type Element } from "dicom-parser";
 import { inflateSync } from "fflate";
+import { TAG, number, text, type Description, type Stored } from "./elements";
+import { toGray } from "./gray";
 import { decodeJpeg, readJpegHeader, withoutColourTransform } from "./jpeg";
-import { Damaged, ImageError, MOST_PIXELS, rint, type Picture } from "./picture";
+import { Damaged, ImageError, MOST_PIXELS, ascii, type Picture } from "./picture";
 import { SYNTAX_NAMES } from "./syntaxes";
 
-const TAG = {
-  syntax: "x00020010",
-  modality: "x00080060",
-  samples: "x00280002",
-  photometric: "x00280004",
-  planar: "x00280006",
-  frames: "x00280008",
-  rows: "x00280010",
-  columns: "x00280011",
-  allocated: "x00280100",
-  stored: "x00280101",
-  signed: "x00280103",
-  centre: "x00281050",
-  width: "x00281051",
-  voiFunction: "x00281056",
-  intercept: "x00281052",
-  slope: "x00281053",
-  modalityTable: "x00283000",
-  voiTable: "x00283010",
-  descriptor: "x00283002",
-  table: "x00283006",
-  pixels: "x7fe00010",
-};
+const NO_PIXELS = "it is a DICOM file without pixels";
 
 const RADIOGRAPHY = ["CR", "DX", "RG", "RF"];
 
@@ -39,26 +19,12 @@ const PHOTOMETRIC = [
 ];
 
 const BIG_ENDIAN = "1.2.840.10008.1.2.2";
-const NATIVE = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN];
+const EXPLICIT = "1.2.840.10008.1.2.1";
+const DEFLATED = "1.2.840.10008.1.2.1.99";
+const NATIVE = ["1.2.840.10008.1.2", EXPLICIT, DEFLATED, BIG_ENDIAN];
 const JPEG_BASELINE = "1.2.840.10008.1.2.4.50";
 const JPEG_EXTENDED = "1.2.840.10008.1.2.4.51";
 const RLE = "1.2.840.10008.1.2.5";
-
-/** What group 0028 says about the pixels. */
-interface Description {
-  syntax: string;
-  rows: number;
-  columns: number;
-  samples: number;
-  planar: number;
-  allocated: number;
-  stored: number;
-  signed: boolean;
-  photometric: string;
-}
-
-/** Pixels as they are stored: whole numbers, sample by sample. */
-type Stored = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array;
 
 /**
  * @throws ImageError No pixels, several pictures, too large, colours with a palette, or a compression that
@@ -66,12 +32,12 @@ type Stored = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | 
  * @throws Damaged
  */
 export function readDicom(content: Uint8Array, notes: string[]): Picture {
-  const data = parse(content);
+  const { data, syntax } = parse(content);
   requireOnePicture(data);
   const modality = text(data, TAG.modality);
   if (modality && !RADIOGRAPHY.includes(modality))
     notes.push(`its modality is ${quoted(modality.slice(0, 16))}, not radiography`);
-  const about = describe(data);
+  const about = describe(data, syntax);
   const stored = correctUnusedBits(storedPixels(data, about), about);
   const [width, height] = [about.columns, about.rows];
   if (about.samples === 1) return { width, height, channels: 1, data: toGray(data, stored, about) };
@@ -79,26 +45,44 @@ export function readDicom(content: Uint8Array, notes: string[]): Picture {
   return { width, height, channels: 3, data: stored };
 }
 
-function parse(content: Uint8Array): DataSet {
-  const inflater = (bytes: Uint8Array, position: number): Uint8Array => {
-    const body = inflateSync(bytes.subarray(position));
-    const all = new Uint8Array(position + body.length);
-    all.set(bytes.subarray(0, position));
-    all.set(body, position);
-    return all;
-  };
+/** What stands in front of the elements: always explicit and little-endian (PS3.10, 7.1). */
+function metaOf(content: Uint8Array): { syntax: string; syntaxAt: number; end: number } {
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const found = { syntax: "", syntaxAt: 0, end: 132 };
+  while (found.end + 12 <= content.length && view.getUint16(found.end, true) === 2) {
+    const long = ["OB", "OW", "UN", "SQ", "UT"].includes(ascii(content, found.end + 4, found.end + 6));
+    const length = long ? view.getUint32(found.end + 8, true) : view.getUint16(found.end + 6, true);
+    const start = found.end + (long ? 12 : 8);
+    if (view.getUint16(found.end + 2, true) === 16) {
+      found.syntax = ascii(content, start, start + length).replace(/[\0 ]+$/, "");
+      found.syntaxAt = start;
+    }
+    found.end = start + length;
+  }
+  return found;
+}
+
+function parse(content: Uint8Array): { data: DataSet; syntax: string } {
+  const meta = metaOf(content);
   try {
-    return parseDicom(content, { inflater });
+    const plain = meta.syntax === DEFLATED ? deflatedUndone(content, meta) : content;
+    return { data: parseDicom(plain), syntax: meta.syntax };
   } catch (error) {
-    const read = (error as { dataSet?: DataSet } | null)?.dataSet; // what stands before the damage
-    if (read) return read;
-    throw new Damaged("its elements cannot be read");
+    const data = (error as { dataSet?: DataSet } | null)?.dataSet; // what stands before the damage
+    if (!data) throw new ImageError(NO_PIXELS);
+    if (!NATIVE.includes(meta.syntax)) delete data.elements[TAG.pixels]; // begun, and cut off
+    return { data, syntax: meta.syntax };
   }
 }
 
-/** A text value without padding; undefined where there is none. */
-function text(data: DataSet, tag: string): string | undefined {
-  return data.string(tag)?.replace(/\0/g, "").trim();
+/** The file as it would be without deflation; the parser's own way stumbles over some compressed beginnings. */
+function deflatedUndone(content: Uint8Array, meta: { syntaxAt: number; end: number }): Uint8Array {
+  const body = inflateSync(content.subarray(meta.end));
+  const all = new Uint8Array(meta.end + body.length);
+  all.set(content.subarray(0, meta.end));
+  all.fill(0, meta.syntaxAt + EXPLICIT.length, meta.syntaxAt + DEFLATED.length);
+  all.set(body, meta.end);
+  return all;
 }
 
 /** As Python quotes a short text. */
@@ -108,7 +92,7 @@ function quoted(value: string): string {
 }
 
 function requireOnePicture(data: DataSet): void {
-  if (!data.elements[TAG.pixels]) throw new ImageError("it is a DICOM file without pixels");
+  if (!data.elements[TAG.pixels]) throw new ImageError(NO_PIXELS);
   if (Number(text(data, TAG.frames) || 1) > 1)
     throw new ImageError("it holds several pictures: save the radiograph alone");
   const [rows, columns] = [number(data, TAG.rows), number(data, TAG.columns)];
@@ -118,16 +102,10 @@ function requireOnePicture(data: DataSet): void {
     throw new ImageError("its colours come from a palette, which no radiograph has: export it as PNG");
 }
 
-function number(data: DataSet, tag: string): number {
-  const value = data.uint16(tag);
-  if (value === undefined) throw new Damaged(`it lacks the element (${tag.slice(1, 5)},${tag.slice(5)})`);
-  return value;
-}
-
-function describe(data: DataSet): Description {
+function describe(data: DataSet, syntax: string): Description {
   const samples = number(data, TAG.samples);
   const about = {
-    syntax: text(data, TAG.syntax) ?? "",
+    syntax,
     rows: number(data, TAG.rows),
     columns: number(data, TAG.columns),
     samples,
@@ -298,90 +276,4 @@ function correctUnusedBits(stored: Stored, { allocated, stored: bits, signed }: 
   const rest = 32 - bits;
   for (let i = 0; i < stored.length; i++) stored[i] = signed ? (stored[i] << rest) >> rest : (stored[i] << rest) >>> rest;
   return stored;
-}
-
-/** A number that may be written as text; null where the element is missing. */
-function decimal(data: DataSet, tag: string): number | null {
-  if (!data.elements[tag]) return null;
-  const value = text(data, tag)?.split("\\")[0].trim();
-  if (!value || Number.isNaN(Number(value))) throw new Damaged(`its element (${tag.slice(1, 5)},${tag.slice(5)}) holds no number`);
-  return Number(value);
-}
-
-interface Table {
-  first: number;
-  bits: number;
-  entries: ArrayLike<number>;
-}
-
-/** A lookup table; null where the file has none. pydicom's own reading of 12-bit and 8-bit entries is not used. */
-function tableOf(data: DataSet, tag: string, about: Description): Table | null {
-  const item = data.elements[tag]?.items?.[0]?.dataSet;
-  if (!item) return null;
-  const [descriptor, content] = [item.elements[TAG.descriptor], item.elements[TAG.table]];
-  if (!descriptor || !content) throw new Damaged("a lookup table is incomplete");
-  const signed = descriptor.vr === "SS" || (!descriptor.vr && about.signed);
-  const first = signed ? item.int16(TAG.descriptor, 1) : item.uint16(TAG.descriptor, 1);
-  const bits = item.uint16(TAG.descriptor, 2);
-  if (first === undefined || bits === undefined || content.length < 2) throw new Damaged("a lookup table is incomplete");
-  const entries = Array.from({ length: content.length >> 1 }, (_, i) => item.uint16(TAG.table, i)!);
-  return { first, bits, entries };
-}
-
-function lookedUp(table: Table, value: number): number {
-  const index = rint(value) - table.first;
-  return table.entries[index < 0 ? 0 : index >= table.entries.length ? table.entries.length - 1 : index];
-}
-
-/** The range of what the detector's values mean, black first. */
-function range(bits: number, signed: boolean): [number, number] {
-  return signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];
-}
-
-/** A window over values (PS3.3 C.11.2.1.2 and C.11.2.1.3); null where the file names none. */
-function windowOf(data: DataSet, about: Description, modality: Table | null, slope: number | null, intercept: number | null): ((value: number) => number) | null {
-  let [centre, width] = [decimal(data, TAG.centre), decimal(data, TAG.width)];
-  if (centre === null && width === null) return null;
-  if (centre === null || width === null) throw new Damaged("its window is incomplete");
-  if (!about.photometric.startsWith("MONOCHROME")) throw new Damaged("a window over colours");
-  let [low, high] = modality ? range(modality.bits, false) : range(about.stored, about.signed);
-  if (slope !== null && intercept !== null) [low, high] = [low * slope + intercept, high * slope + intercept];
-  const span = high - low;
-  const kind = (text(data, TAG.voiFunction) ?? "LINEAR").toUpperCase();
-  if (kind === "LINEAR" ? width < 1 : width <= 0) throw new Damaged("its window is too narrow");
-  const middle = kind === "LINEAR" ? centre - 0.5 : centre;
-  const wide = kind === "LINEAR" ? width - 1 : width;
-  if (kind === "SIGMOID") return (value) => span / (1 + Math.exp((-4 * (value - middle)) / wide)) + low;
-  if (kind !== "LINEAR" && kind !== "LINEAR_EXACT") throw new Damaged("its window has an unknown function");
-  const [bottom, top] = [middle - wide / 2, middle + wide / 2];
-  return (value) => (value <= bottom ? low : value > top ? high : ((value - middle) / wide + 0.5) * span + low);
-}
-
-function toGray(data: DataSet, stored: Stored, about: Description): Uint8Array {
-  const modality = tableOf(data, TAG.modalityTable, about);
-  const voi = tableOf(data, TAG.voiTable, about);
-  const [slope, intercept] = [decimal(data, TAG.slope), decimal(data, TAG.intercept)];
-  const window = voi ? null : windowOf(data, about, modality, slope, intercept);
-  const rescaled = slope !== null && intercept !== null;
-  let [black, white] = range((voi ?? modality)?.bits ?? about.stored, voi || modality ? false : about.signed);
-  if (!voi && !modality && rescaled) {
-    [black, white] = [black * slope + intercept, white * slope + intercept];
-    if (!window && black > white) [black, white] = [white, black];
-  }
-  const inverted = about.photometric === "MONOCHROME1";
-  const shade = (value: number): number => {
-    let shown = modality ? lookedUp(modality, value) : rescaled ? value * slope + intercept : value;
-    shown = voi ? lookedUp(voi, shown) : window ? window(shown) : shown;
-    const gray = rint(Math.min(1, Math.max(0, (shown - black) / (white - black))) * 255);
-    return inverted ? 255 - gray : gray;
-  };
-  if (about.allocated > 16) return Uint8Array.from(stored, shade);
-  const known = new Int16Array(1 << 17).fill(-1); // each value is looked up once
-  const out = new Uint8Array(stored.length);
-  for (let i = 0; i < stored.length; i++) {
-    const at = stored[i] + 32768;
-    if (known[at] < 0) known[at] = shade(stored[i]);
-    out[i] = known[at];
-  }
-  return out;
 }

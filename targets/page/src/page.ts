@@ -1,6 +1,7 @@
 // The page: takes files, shows answers, saves them. What computes is the worker.
 
 import { bytesOf, download, element, made } from "./dom";
+import { inflated } from "./inflate";
 import { entriesOf } from "./intake";
 import { imagesAmong, type Found } from "./kinds";
 import type { About, Answer, Ask, Broken, Start, Started } from "./messages";
@@ -163,6 +164,7 @@ function listen(): void {
     if (unsaved || inWork) event.preventDefault();
   });
   addEventListener("beforeprint", () => shown.forEach(({ item }) => draw(item.querySelector("canvas")!)));
+  element("parts").addEventListener("toggle", () => void showLicences(), { once: true });
   element("cancel").addEventListener("click", cancel);
   element("print").addEventListener("click", () => print());
   element("clear").addEventListener("click", clear);
@@ -329,6 +331,10 @@ function showFacts(): void {
     `udacimed-edge ${toolkit_version}: ${source_name} ${precision}, ${about.artifact.slice(0, 12)}, ${say("threshold").toLowerCase()} ${threshold.toFixed(4)}`;
   write(element("figures-title"), "figures");
   element("figures-title").hidden = !about.figures.length;
+}
+
+async function showLicences(): Promise<void> {
+  element("licences").textContent = new TextDecoder().decode(await inflated(bytesOf("data-licences")));
 }
 
 // --- saving

@@ -2,6 +2,7 @@
 
 import * as ort from "onnxruntime-web/wasm";
 import { decode } from "./image";
+import { inflated } from "./inflate";
 import { prepareJpeg, repairJpeg } from "./jpeg";
 import type { About, Answer, Ask, Broken, Start, Started } from "./messages";
 import { ImageError, MOST_BYTES, SIDE } from "./picture";
@@ -31,11 +32,6 @@ async function start(message: Start): Promise<void> {
   } catch (error) {
     send({ kind: "started", passed: false, message: `it cannot start: ${String(error)}` });
   }
-}
-
-async function inflated(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {

@@ -526,14 +526,14 @@ def verdict(device: Answer, page: Answer) -> str:
     """Whether "equal", "refused" where the page says that it cannot read this, else what differs."""
     if device == page:
         return "equal"
+    if page.error.startswith(NOT_HERE):
+        return "refused"
     if device.error and page.error:
         same = (
             device.error.startswith("it is a damaged")
             and device.error.split(":")[0] == page.error.split(":")[0]
         )
         return "equal" if same else "other sentence"
-    if page.error.startswith(NOT_HERE):
-        return "refused"
     if device.error or page.error:
         return "one refuses"
     return "other pixels" if device.pixels != page.pixels else "other warnings"

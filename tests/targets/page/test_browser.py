@@ -219,3 +219,14 @@ def test_every_language_keeps_the_english_notice(page: Path, browser: Path) -> N
             assert "This translation has not been reviewed." in shown
             assert "Not a diagnosis, not for clinical use." in shown
         assert "reviewed" not in tab.text(choose % "en")
+
+
+def test_the_licences_can_be_read(page: Path, browser: Path) -> None:
+    """Opening the last fold shows the licence texts."""
+    with chromium_tab(browser, time.monotonic() + 60) as tab:
+        started(tab, page)
+        tab.text("document.getElementById('parts').open = true")
+        while not (shown := tab.text("document.getElementById('licences').textContent")):
+            time.sleep(0.05)
+        assert "MIT License" in shown
+        assert "Independent JPEG Group" in shown
