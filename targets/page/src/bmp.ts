@@ -26,7 +26,6 @@ interface Header {
 export function readBmp(content: Uint8Array): Picture {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   const header = readHeader(view);
-  requireSize(header.width, header.height);
   if (header.bits > 8) return coloured(content, header);
   const palette = content.subarray(header.end, header.end + header.entry * header.colours);
   return paletted(content, header, palette);
@@ -85,6 +84,7 @@ function paletted(content: Uint8Array, header: Header, palette: Uint8Array): Pic
   let gray = true;
   for (let i = 0; i < colours; i++)
     for (let c = 0; c < 3; c++) gray &&= palette[i * entry + c] === ((i * last) & 255) && i * last < 256;
+  requireSize(width, height, gray);
   const indices = header.compression ? runs(content, header) : packed(content, header);
   if (gray) {
     const data = colours <= 2 ? indices.map((index) => (index ? 255 : 0)) : indices;
@@ -176,6 +176,7 @@ function layout(header: Header): { shifts: number[]; widths: number[] } {
 
 function coloured(content: Uint8Array, header: Header): Picture {
   const { width, height, bits } = header;
+  requireSize(width, height, false);
   if (header.compression === 1 || header.compression === 2) throw new Damaged("unrecognized run lengths");
   if (header.masks[3]) throw new Damaged("Unsupported BMP bitfields layout with transparency");
   const { shifts, widths } = layout(header);

@@ -6,10 +6,10 @@ import { inflateSync } from "fflate";
 import { TAG, number, text, type Description, type Stored } from "./elements";
 import { toGray } from "./gray";
 import { decodeJpeg, readJpegHeader, withoutColourTransform } from "./jpeg";
-import { Damaged, ImageError, MOST_PIXELS, ascii, type Picture } from "./picture";
+import { Damaged, ImageError, MOST_PIXELS, ascii, startsWith, type Picture } from "./picture";
 import { SYNTAX_NAMES } from "./syntaxes";
 
-const NO_PIXELS = "it is a DICOM file without pixels";
+const NO_PIXELS = "it is a DICOM file without pixels, or cut off before them";
 
 const RADIOGRAPHY = ["CR", "DX", "RG", "RF"];
 
@@ -19,11 +19,11 @@ const PHOTOMETRIC = [
 ];
 
 const BIG_ENDIAN = "1.2.840.10008.1.2.2";
+const IMPLICIT = "1.2.840.10008.1.2";
 const EXPLICIT = "1.2.840.10008.1.2.1";
 const DEFLATED = "1.2.840.10008.1.2.1.99";
-const NATIVE = ["1.2.840.10008.1.2", EXPLICIT, DEFLATED, BIG_ENDIAN];
+const NATIVE = [IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN];
 const JPEG_BASELINE = "1.2.840.10008.1.2.4.50";
-const JPEG_EXTENDED = "1.2.840.10008.1.2.4.51";
 const RLE = "1.2.840.10008.1.2.5";
 
 /**
@@ -40,7 +40,7 @@ export function readDicom(content: Uint8Array, notes: string[]): Picture {
   const about = describe(data, syntax);
   const stored = correctUnusedBits(storedPixels(data, about), about);
   const [width, height] = [about.columns, about.rows];
-  if (about.samples === 1) return { width, height, channels: 1, data: toGray(data, stored, about) };
+  if (about.samples === 1) return { width, height, channels: 1, data: toGray(data, stored, about, notes) };
   if (!(stored instanceof Uint8Array)) throw new ImageError("its colours have more than 8 bits: export it as PNG");
   return { width, height, channels: 3, data: stored };
 }
@@ -48,7 +48,7 @@ export function readDicom(content: Uint8Array, notes: string[]): Picture {
 /** What stands in front of the elements: always explicit and little-endian (PS3.10, 7.1). */
 function metaOf(content: Uint8Array): { syntax: string; syntaxAt: number; end: number } {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  const found = { syntax: "", syntaxAt: 0, end: 132 };
+  const found = { syntax: "", syntaxAt: 0, end: startsWith(content, 128, "DICM") ? 132 : 0 };
   while (found.end + 12 <= content.length && view.getUint16(found.end, true) === 2) {
     const long = ["OB", "OW", "UN", "SQ", "UT"].includes(ascii(content, found.end + 4, found.end + 6));
     const length = long ? view.getUint32(found.end + 8, true) : view.getUint16(found.end + 6, true);
@@ -62,27 +62,25 @@ function metaOf(content: Uint8Array): { syntax: string; syntaxAt: number; end: n
   return found;
 }
 
+/** The syntax in which an element was written, told by its first six bytes, as pydicom does it. */
+function syntaxAt(content: Uint8Array, at: number): string {
+  if (!/^[A-Z]{2}$/.test(ascii(content, at + 4, at + 6))) return IMPLICIT;
+  return content[at + 1] >= 4 ? BIG_ENDIAN : EXPLICIT;
+}
+
 function parse(content: Uint8Array): { data: DataSet; syntax: string } {
   const meta = metaOf(content);
+  const syntax = meta.syntax || syntaxAt(content, meta.end);
+  // the parser's own way of inflating stumbles over some beginnings
+  const elements = meta.syntax === DEFLATED ? inflateSync(content.subarray(meta.end)) : content.slice(meta.end);
   try {
-    const plain = meta.syntax === DEFLATED ? deflatedUndone(content, meta) : content;
-    return { data: parseDicom(plain), syntax: meta.syntax };
+    return { data: parseDicom(elements, { TransferSyntaxUID: syntax === DEFLATED ? EXPLICIT : syntax }), syntax };
   } catch (error) {
     const data = (error as { dataSet?: DataSet } | null)?.dataSet; // what stands before the damage
     if (!data) throw new ImageError(NO_PIXELS);
-    if (!NATIVE.includes(meta.syntax)) delete data.elements[TAG.pixels]; // begun, and cut off
-    return { data, syntax: meta.syntax };
+    if (!NATIVE.includes(syntax)) delete data.elements[TAG.pixels]; // begun, and cut off
+    return { data, syntax };
   }
-}
-
-/** The file as it would be without deflation; the parser's own way stumbles over some compressed beginnings. */
-function deflatedUndone(content: Uint8Array, meta: { syntaxAt: number; end: number }): Uint8Array {
-  const body = inflateSync(content.subarray(meta.end));
-  const all = new Uint8Array(meta.end + body.length);
-  all.set(content.subarray(0, meta.end));
-  all.fill(0, meta.syntaxAt + EXPLICIT.length, meta.syntaxAt + DEFLATED.length);
-  all.set(body, meta.end);
-  return all;
 }
 
 /** As Python quotes a short text. */
@@ -96,8 +94,8 @@ function requireOnePicture(data: DataSet): void {
   if (Number(text(data, TAG.frames) || 1) > 1)
     throw new ImageError("it holds several pictures: save the radiograph alone");
   const [rows, columns] = [number(data, TAG.rows), number(data, TAG.columns)];
-  if (rows * columns > MOST_PIXELS)
-    throw new ImageError(`it has ${columns}x${rows} pixels, more than ${MOST_PIXELS >> 20} million`);
+  const most = (data.uint16(TAG.samples) ?? 1) === 1 ? MOST_PIXELS : MOST_PIXELS / 2;
+  if (rows * columns > most) throw new ImageError(`it has ${columns}x${rows} pixels, more than ${most >> 20} million`);
   if (text(data, TAG.photometric) === "PALETTE COLOR")
     throw new ImageError("its colours come from a palette, which no radiograph has: export it as PNG");
 }
@@ -126,16 +124,17 @@ function describe(data: DataSet, syntax: string): Description {
 function storedPixels(data: DataSet, about: Description): Stored {
   const element = data.elements[TAG.pixels];
   if (NATIVE.includes(about.syntax)) return native(data, element, about);
+  const name = SYNTAX_NAMES[about.syntax];
+  if (!name) throw new Damaged("what it says about its pixels makes no sense");
+  if (about.syntax !== RLE && about.syntax !== JPEG_BASELINE)
+    throw new ImageError(`its compression (${name}) is not read: export it as PNG`);
   try {
     const frame = joinedFragments(data, element);
-    if (about.syntax === RLE) return fromRle(frame, about);
-    const eight = about.syntax === JPEG_BASELINE || (about.syntax === JPEG_EXTENDED && about.stored === 8);
-    if (eight) return fromJpeg(frame, about);
+    return about.syntax === RLE ? fromRle(frame, about) : fromJpeg(frame, about);
   } catch (error) {
     if (error instanceof Damaged && error.message.startsWith("its pixels")) throw error;
+    throw new ImageError(`it is a damaged DICOM image: its stream (${name}) is broken`);
   }
-  const name = SYNTAX_NAMES[about.syntax] ?? (about.syntax === RLE ? "RLE Lossless" : about.syntax);
-  throw new ImageError(`its compression (${name}) cannot be undone here: export it as PNG`);
 }
 
 function joinedFragments(data: DataSet, element: Element): Uint8Array {

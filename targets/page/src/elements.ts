@@ -23,6 +23,7 @@ export const TAG = {
   voiTable: "x00283010",
   descriptor: "x00283002",
   table: "x00283006",
+  shape: "x20500020",
   pixels: "x7fe00010",
 };
 

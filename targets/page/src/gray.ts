@@ -1,6 +1,7 @@
 // Stored values to gray: modality LUT, VOI LUT or window, full scale, MONOCHROME1 (PS3.3 C.11.1, C.11.2).
 
 import type { DataSet } from "dicom-parser";
+import { fullScale } from "./depth";
 import { TAG, decimal, text, type Description, type Stored } from "./elements";
 import { Damaged, rint } from "./picture";
 
@@ -34,17 +35,27 @@ function range(bits: number, signed: boolean): [number, number] {
   return signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];
 }
 
-/** A window over values (PS3.3 C.11.2.1.2 and C.11.2.1.3); null where the file names none. */
-function windowOf(data: DataSet, about: Description, modality: Table | null, slope: number | null, intercept: number | null): ((value: number) => number) | null {
-  let [centre, width] = [decimal(data, TAG.centre), decimal(data, TAG.width)];
+interface Window {
+  centre: number;
+  width: number;
+  kind: string;
+}
+
+/** The file's window; null where it names none. One of which a half is missing, or too narrow, is none. */
+function windowOf(data: DataSet, notes: string[]): Window | null {
+  const [centre, width] = [TAG.centre, TAG.width].map((tag) => (text(data, tag) ? decimal(data, tag) : null));
   if (centre === null && width === null) return null;
-  if (centre === null || width === null) throw new Damaged("its window is incomplete");
-  if (!about.photometric.startsWith("MONOCHROME")) throw new Damaged("a window over colours");
-  let [low, high] = modality ? range(modality.bits, false) : range(about.stored, about.signed);
-  if (slope !== null && intercept !== null) [low, high] = [low * slope + intercept, high * slope + intercept];
+  const kind = (text(data, TAG.voiFunction) || "LINEAR").toUpperCase();
+  if (centre === null || width === null || width <= 0 || (kind === "LINEAR" && width < 1)) {
+    notes.push("its window cannot be used");
+    return null;
+  }
+  return { centre, width, kind };
+}
+
+/** Values through a window, to the range between `low` and `high` (PS3.3 C.11.2.1.2 and C.11.2.1.3). */
+function through({ centre, width, kind }: Window, low: number, high: number): (value: number) => number {
   const span = high - low;
-  const kind = (text(data, TAG.voiFunction) ?? "LINEAR").toUpperCase();
-  if (kind === "LINEAR" ? width < 1 : width <= 0) throw new Damaged("its window is too narrow");
   const middle = kind === "LINEAR" ? centre - 0.5 : centre;
   const wide = kind === "LINEAR" ? width - 1 : width;
   if (kind === "SIGMOID") return (value) => span / (1 + Math.exp((-4 * (value - middle)) / wide)) + low;
@@ -54,26 +65,38 @@ function windowOf(data: DataSet, about: Description, modality: Table | null, slo
 }
 
 /** @throws Damaged */
-export function toGray(data: DataSet, stored: Stored, about: Description): Uint8Array {
+export function toGray(data: DataSet, stored: Stored, about: Description, notes: string[]): Uint8Array {
   const modality = tableOf(data, TAG.modalityTable, about);
   const voi = tableOf(data, TAG.voiTable, about);
   const [slope, intercept] = [decimal(data, TAG.slope), decimal(data, TAG.intercept)];
-  const window = voi ? null : windowOf(data, about, modality, slope, intercept);
   const rescaled = slope !== null && intercept !== null;
-  let [black, white] = range((voi ?? modality)?.bits ?? about.stored, voi || modality ? false : about.signed);
-  if (!voi && !modality && rescaled) {
-    [black, white] = [black * slope + intercept, white * slope + intercept];
-    if (!window && black > white) [black, white] = [white, black];
+  const linear = (value: number): number => (rescaled ? value * slope + intercept : value);
+  const window = voi ? null : windowOf(data, notes);
+  if (window && !about.photometric.startsWith("MONOCHROME")) throw new Damaged("a window over colours");
+
+  let [black, white] = range(about.stored, about.signed);
+  if (voi || (modality && window)) [black, white] = range((voi ?? modality)!.bits, false);
+  else if (modality) [black, white] = fullScale(Float64Array.from(stored, (value) => lookedUp(modality, value)), modality.bits, false, notes);
+  else {
+    if (!window) [black, white] = fullScale(stored, about.stored, about.signed, notes);
+    [black, white] = [linear(black), linear(white)];
+    if (rescaled && !window && black > white) [black, white] = [white, black];
   }
-  const inverted = about.photometric === "MONOCHROME1";
-  const shade = (value: number): number => {
-    let shown = modality ? lookedUp(modality, value) : rescaled ? value * slope + intercept : value;
-    shown = voi ? lookedUp(voi, shown) : window ? window(shown) : shown;
+  const [low, high] = modality ? range(modality.bits, false) : range(about.stored, about.signed);
+  const windowed = window ? through(window, linear(low), linear(high)) : null;
+  const inverted = about.photometric === "MONOCHROME1" || text(data, TAG.shape) === "INVERSE";
+  return shaded(stored, about, (value) => {
+    let shown = modality ? lookedUp(modality, value) : linear(value);
+    shown = voi ? lookedUp(voi, shown) : windowed ? windowed(shown) : shown;
     const gray = rint(Math.min(1, Math.max(0, (shown - black) / (white - black))) * 255);
     return inverted ? 255 - gray : gray;
-  };
+  });
+}
+
+/** Every value's shade; each of 16 bits or fewer is computed once. */
+function shaded(stored: Stored, about: Description, shade: (value: number) => number): Uint8Array {
   if (about.allocated > 16) return Uint8Array.from(stored, shade);
-  const known = new Int16Array(1 << 17).fill(-1); // each value is looked up once
+  const known = new Int16Array(1 << 17).fill(-1);
   const out = new Uint8Array(stored.length);
   for (let i = 0; i < stored.length; i++) {
     const at = stored[i] + 32768;

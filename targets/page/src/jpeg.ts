@@ -119,7 +119,7 @@ function orientation(exif: Uint8Array[], xmp: string, dpi: boolean): number | un
  * @throws Damaged
  */
 export function readJpeg(content: Uint8Array, header: JpegHeader): Picture {
-  requireSize(header.width, header.height);
+  requireSize(header.width, header.height, header.layers === 1);
   if (header.layers === 4) throw new ImageError("its colours are CMYK, made for printing: save it as PNG");
   if (![0xc0, 0xc1, 0xc2].includes(header.frame))
     throw new ImageError("it is a kind of JPEG that this page cannot read: save it as PNG");

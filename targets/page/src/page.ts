@@ -222,17 +222,17 @@ function take(answer: Answer): void {
   if (!inWork || answer.id !== asked) return;
   const { probability, decision, sha256, time_ms } = answer;
   freshRows.push({
+    probability,
+    decision,
+    error: printable(answer.error),
+    warnings: printable(answer.warnings),
+    threshold: about.contract.threshold,
+    time_ms,
+    screened_at: `${new Date().toISOString().slice(0, 19)}+00:00`,
+    notice: about.contract.notice,
     file: printable(inWork.path),
     sha256,
     artifact: about.artifact,
-    probability,
-    decision,
-    threshold: about.contract.threshold,
-    time_ms,
-    warnings: printable(answer.warnings),
-    error: printable(answer.error),
-    screened_at: `${new Date().toISOString().slice(0, 19)}+00:00`,
-    notice: about.contract.notice,
   });
   fresh.push(answer);
   batch.done++;

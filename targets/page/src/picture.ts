@@ -14,7 +14,7 @@ export interface Picture {
   data: Uint8Array;
 }
 
-/** 67 megapixels; a large digital radiograph has 22. A small damaged file may claim any number. */
+/** 67 megapixels of gray, and half as many in colour or with transparency; a large digital radiograph has 22. */
 export const MOST_PIXELS = 1 << 26;
 
 export const MOST_BYTES = 1 << 28;
@@ -22,11 +22,11 @@ export const MOST_BYTES = 1 << 28;
 /** Width and height of what the model takes. */
 export const SIDE = 64;
 
-export function requireSize(width: number, height: number): void {
+export function requireSize(width: number, height: number, gray: boolean): void {
+  const most = gray ? MOST_PIXELS : MOST_PIXELS / 2;
   // Pillow refuses twice its own limit by itself, before the runtime can name the size
   if (width * height > 2 * 89478485) throw new ImageError(`it has more than ${MOST_PIXELS >> 20} million pixels`);
-  if (width * height > MOST_PIXELS)
-    throw new ImageError(`it has ${width}x${height} pixels, more than ${MOST_PIXELS >> 20} million`);
+  if (width * height > most) throw new ImageError(`it has ${width}x${height} pixels, more than ${most >> 20} million`);
 }
 
 export function ascii(bytes: Uint8Array, start: number, end: number): string {

@@ -155,7 +155,7 @@ function readChunks(content: Uint8Array): Chunks {
     else if (name === "fcTL" && !ended) firstIsFrame = true;
   }
   if (!header) throw new Damaged(UNREADABLE);
-  requireSize(header.width, header.height);
+  requireSize(header.width, header.height, header.kind === 0);
   if (frames > 0x80000000) frames = 0;
   if (frames > (firstIsFrame ? 1 : 0)) throw new ImageError("it holds several pictures: save the radiograph alone");
   if (!parts.length) throw new Damaged("cannot load this image");

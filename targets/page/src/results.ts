@@ -2,24 +2,24 @@
 
 export type Decision = "normal" | "pneumonia" | "refer";
 
-/** One picture's line. */
+/** One picture's line, in the order of the columns. */
 export interface Row {
+  probability: number | null;
+  decision: Decision | null;
+  error: string;
+  warnings: string;
+  threshold: number;
+  time_ms: number;
+  screened_at: string;
+  notice: string;
   file: string;
   sha256: string;
   artifact: string;
-  probability: number | null;
-  decision: Decision | null;
-  threshold: number;
-  time_ms: number;
-  warnings: string;
-  error: string;
-  screened_at: string;
-  notice: string;
 }
 
 const COLUMNS = [
-  "file", "sha256", "artifact", "probability", "decision", "threshold", "time_ms", "warnings", "error", "screened_at",
-  "notice",
+  "probability", "decision", "error", "warnings", "threshold", "time_ms", "screened_at", "notice", "file", "sha256",
+  "artifact",
 ] as const;
 
 /** The text with what does not print escaped, so that no file name can forge a line. */

@@ -48,4 +48,5 @@ export const SYNTAX_NAMES: Record<string, string> = {
   "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000 Image Compression",
   "1.2.840.10008.1.2.4.204": "JPIP HTJ2K Referenced",
   "1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate",
+  "1.2.840.10008.1.2.5": "RLE Lossless",
 };
