@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from udacimed_edge.runtime.contract import KEY, Contract
 from udacimed_edge.targets.page.browser import INSTALL, find_chromium
@@ -58,12 +59,21 @@ def write_artifact(path: Path) -> Path:
     return path
 
 
-def gray(value: int) -> bytes:
-    """A PNG of one gray level."""
-    return png(np.full((64, 64), value, np.uint8))
+def picture(level: int) -> NDArray[np.uint8]:
+    """64x64 pixels about a gray level, of 41 values: one of fewer is blank."""
+    return (level + np.arange(64 * 64).reshape(64, 64) % 41 - 20).astype(np.uint8)
 
 
-TEST = SelfTest((gray(100), gray(200)), (1 / (1 + np.exp(1.4)), 1 / (1 + np.exp(-3.6))), 1e-5)
+def answer_for(pixels: NDArray[np.uint8]) -> float:
+    """What the tiny artifact answers."""
+    return float(1 / (1 + np.exp((128 - pixels.mean()) / 20)))
+
+
+TEST = SelfTest(
+    tuple(png(picture(level)) for level in (100, 200)),
+    tuple(answer_for(picture(level)) for level in (100, 200)),
+    1e-5,
+)
 """What the tiny artifact answers for two gray levels."""
 
 

@@ -48,7 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         picture().save(path)
     made[3].write_bytes(b"")
     made[4].write_bytes(b"hello")
-    made[5].write_bytes(png(np.full((64, 64), 240, np.uint8)))
+    made[5].write_bytes(png((190 + np.arange(4096).reshape(64, 64) % 50).astype(np.uint8)))
     return made
 
 
@@ -96,7 +96,7 @@ def test_a_failed_self_test_stops_everything(
     artifact: Path, browser: Path, tmp_path: Path, files: list[Path]
 ) -> None:
     """A page that computes other than expected shows no answers, whatever is asked."""
-    wrong = SelfTest((png(np.full((64, 64), 200, np.uint8)),), (0.9,), 1e-5)
+    wrong = SelfTest((png((150 + np.arange(4096).reshape(64, 64) % 90).astype(np.uint8)),), (0.9,), 1e-5)
     page = write_page(artifact, tmp_path, wrong)
     with pytest.raises(BrowserError, match="Self-test FAILED"):
         ask_page(page, files, browser, timeout_s=60)

@@ -58,7 +58,8 @@ def test_the_files_are_the_same_for_the_same_seed() -> None:
 
 
 def test_a_written_png_is_what_pillow_reads() -> None:
-    """The generator's own PNG files are whole: Pillow reads nearly all."""
+    """The generator's own PNG files are whole: Pillow calls none damaged, and most are radiographs."""
     rng = np.random.default_rng(0)
     answers = [parity.by_device(parity.png(rng)) for _ in range(60)]
-    assert sum(not one.error for one in answers) > 45
+    assert not any("damaged" in one.error for one in answers)
+    assert sum(not one.error for one in answers) > 30
