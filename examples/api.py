@@ -2,8 +2,8 @@
 
     python examples/api.py OUT
 
-A rehearsal: a network of three layers learns the built-in synthetic set in seconds, so nothing here is evidence
-of anything. For a model of your own name real radiographs (`data="pneumoniamnist_64.npz"`) and leave
+A rehearsal: a small network learns the built-in synthetic set in seconds, so nothing here is evidence of
+anything. For a model of your own name real radiographs (`data="pneumoniamnist_64.npz"`) and leave
 `rehearsal=True` out.
 """
 

@@ -42,8 +42,8 @@ if TYPE_CHECKING:  # what a type checker and an editor see; at run time `__getat
     from udacimed_edge.core.errors import UnsupportedError as UnsupportedError
     from udacimed_edge.source.load import SourceModel as SourceModel
     from udacimed_edge.targets.devices.profile import DeviceProfile as DeviceProfile
+    from udacimed_edge.validation.judging.compare import Change as Change
     from udacimed_edge.validation.policy.policy import PolicySettings as PolicySettings
-    from udacimed_edge.validation.rendering.compare import Change as Change
     from udacimed_edge.validation.report import Report as Report
     from udacimed_edge.workflow.package import Package as Package
     from udacimed_edge.workflow.verify import Check as Check
@@ -64,7 +64,7 @@ _WHERE = {
     "source.load": "SourceModel",
     "targets.devices.profile": "DeviceProfile",
     "validation.policy.policy": "PolicySettings",
-    "validation.rendering.compare": "Change",
+    "validation.judging.compare": "Change",
     "validation.report": "Report",
     "workflow.package": "Package",
     "workflow.verify": "Check",

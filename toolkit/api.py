@@ -22,11 +22,12 @@ from udacimed_edge.core.machine import cores
 from udacimed_edge.core.outputs import require_writable_folder
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.source.load import BUILT_IN, SourceModel, SourceOptions, find_source, load_source
+from udacimed_edge.source.outputs import Output
 from udacimed_edge.targets.devices.profile import DeviceProfile, find_profile, read_profile
+from udacimed_edge.validation.judging.compare import Change
 from udacimed_edge.validation.judging.evaluate import in_batches, open_predictor
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.compare import Change
 from udacimed_edge.validation.report import Report, Verdict
 from udacimed_edge.validation.report import read_report as _read_report
 from udacimed_edge.workflow.convert import convert_all
@@ -152,6 +153,9 @@ def load_model(
     std: float | Sequence[float] | None = None,
     labels: Sequence[str] | None = None,
     threshold: float | None = None,
+    architecture: str | None = None,
+    output: Output | None = None,
+    check: StrPath | None = None,
     name: str = "",
 ) -> SourceModel:
     """Load a classifier and prove that it runs; nothing is guessed.
@@ -166,13 +170,25 @@ def load_model(
         labels: "normal" and "pneumonia" in the order of the model's outputs.
         threshold: Decision threshold on the probability of pneumonia, 0 < t < 1; None to let `convert` set
             one on the validation split.
+        architecture: The network that weights alone belong to, for example "torchvision-resnet18".
+        output: What the model answers, where it is not two logits: "softmax", "log-softmax", "logit",
+            "sigmoid" or "sigmoids".
+        check: An .npz file of a few images and the model's own answers, which it must give as it was read.
         name: What reports call a model in memory; the name of its class where none is given.
 
     Raises:
         InputError: It cannot be used; or mean, std or labels are stated neither here nor by a card beside the
             file.
     """
-    options = SourceOptions(_numbers(mean), _numbers(std), _labels(labels), threshold)
+    options = SourceOptions(
+        _numbers(mean),
+        _numbers(std),
+        _labels(labels),
+        threshold,
+        architecture,
+        output,
+        None if check is None else Path(check),
+    )
     if model is None or isinstance(model, (str, Path)):
         built_in = BUILT_IN.get(model) if isinstance(model, str) else None
         source = load_source(built_in or (None if model is None else Path(model)), options)

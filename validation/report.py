@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.files import read_text, write_atomic
+from udacimed_edge.core.files import write_atomic
+from udacimed_edge.core.json_reader import read_json, validated
 from udacimed_edge.validation.metrics.records import Agreement, Comparison, Invariance, Metrics, Record
 from udacimed_edge.validation.policy.clauses import ClauseResult
 from udacimed_edge.validation.policy.policy import PolicySettings
@@ -33,6 +35,7 @@ __all__ = [
     "SourceRecord",
     "Verdict",
     "calibration_cost",
+    "names",
     "read_report",
     "with_digest",
     "write_report",
@@ -378,6 +381,23 @@ class Report(Record):
         return f"{self.verdict}, stated" if self.stated and self.verdict != "SKIP" else self.verdict
 
 
+def names(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What to call each artifact: format, precision, the device elsewhere, and what tells it from others."""
+    short = [f"{r.artifact.format} {r.artifact.precision}{_elsewhere(r)}" for r in reports]
+    longer = [f"{name} ({r.artifact.digest[:8]})" for name, r in zip(short, reports, strict=True)]
+    full = [f"{name} {r.report_digest[:8]}" for name, r in zip(short, reports, strict=True)]
+    for choice in (short, longer):
+        if len(set(choice)) == len(choice):
+            return tuple(choice)
+    return tuple(full)
+
+
+def _elsewhere(report: Report) -> str:
+    """The device's name, where the answers were computed elsewhere."""
+    found, _, device = report.executor.partition("executed on ")
+    return f" on {device.split(',')[0]}" if device and not found else ""
+
+
 def calibration_cost(real: Report, synthetic: Metrics | None) -> CalibrationCost | None:
     """What synthetic images cost; None where the other artifact was not calibrated.
 
@@ -426,21 +446,15 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: Missing, not a report, of another version, or changed since.
     """
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-        version = content.get("schema_version")
-        if version != 1:
-            raise InputError(f"{path} is a report of version {version}; this udacimed-edge reads version 1")
-        digest = _digest(content)
-        _as_0_1_0_wrote_it(content)
-        report = Report.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} is not a report: {where}: {first['msg']}") from error
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not a report: {error}") from error
+    content, _ = read_json(path, "a report")
+    version = content.get("schema_version")
+    if version != 1:
+        raise InputError(
+            f"{path} is a report of version {str(version)[:40]}; this udacimed-edge reads version 1"
+        )
+    digest = _digest(content)
+    _as_0_1_0_wrote_it(content)
+    report = validated(Report, json.dumps(content), path, "a report")
     if report.report_digest != digest:
         raise InputError(f"{path} was changed after it was written", "validate the artifact again")
     return report

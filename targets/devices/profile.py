@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.files import read_text, write_atomic
+from udacimed_edge.core.files import write_atomic
+from udacimed_edge.core.json_reader import read_plain_text
 from udacimed_edge.core.words import did_you_mean
+from udacimed_edge.runtime.formats import FORMATS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +22,6 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "PRECISIONS_OF",
     "SCHEMA",
     "Budget",
     "DeviceProfile",
@@ -37,24 +38,20 @@ __all__ = [
 PROFILES = Path(__file__).parent / "profiles"
 SCHEMA = PROFILES / "profile.schema.json"
 
-Target = Literal["ort", "coreml", "litert", "openvino"]
+if TYPE_CHECKING:
+    Target = str
+else:  # no type checker computes a Literal; pydantic and the schema take it
+    Target = Literal[tuple(name for name, row in FORMATS.items() if row.standard)]
+"""The formats that a device may take: all but a server's."""
 
-PRECISIONS_OF: dict[Target, tuple[Precision, ...]] = {
-    "ort": ("int8", "fp32"),
-    "coreml": ("fp16", "int8", "fp32"),
-    "litert": ("int8", "fp32"),
-    "openvino": ("int8", "fp32", "fp16"),
-}
-"""What the converters offer a device, which may not import them; a test keeps the two equal.
-
-Triton is left out: it is a server's, and no device in a clinic takes it.
-"""
+MAX_PROFILE_BYTES = 1 << 20
+"""Most that a profile may weigh; ours weigh 2 kB."""
 
 APPLE = ("ios", "ipados", "macos")
 
 
 def _not_a_format(name: str) -> str:
-    if name in (*PRECISIONS_OF, "triton", "all"):
+    if name in (*FORMATS, "all"):
         raise ValueError(f"'{name}' is a format's name on the command line; name the device otherwise")
     return name
 
@@ -104,7 +101,7 @@ class FormatChoice(_ProfilePart):
 
     @model_validator(mode="after")
     def _exists(self) -> FormatChoice:
-        known = PRECISIONS_OF[self.format]
+        known = FORMATS[self.format].precisions
         if self.precision not in known:
             raise ValueError(f"{self.format} has no {self.precision}; it has {', '.join(known)}")
         return self
@@ -219,13 +216,15 @@ def read_profile(path: Path) -> DeviceProfile:
     Raises:
         InputError: The file is missing or is not TOML, or a field is missing, unknown or out of range.
     """
-    text = read_text(path)
+    text = read_plain_text(path, "a device profile", MAX_PROFILE_BYTES)
     try:
         content = json.dumps(tomllib.loads(text), default=str)
         # through JSON: in Python's own types pydantic's strict mode takes no list for a tuple
         return DeviceProfile.model_validate_json(content)
     except ValidationError as error:
-        problems = "; ".join(_problem(d["type"], d["loc"], d["msg"]) for d in error.errors())
+        problems = "; ".join(
+            _problem(d["type"], d["loc"], d["msg"]) for d in error.errors(include_input=False)[:5]
+        )
         raise InputError(f"{path} is not a device profile: {problems}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error

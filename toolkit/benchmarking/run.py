@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from udacimed_edge.benchmarking.rounds import ArtifactMeasurement, BenchmarkPlan
 from udacimed_edge.benchmarking.worker import BenchmarkSubject
 from udacimed_edge.core.artifact import locate
 from udacimed_edge.core.errors import UnsupportedError
+from udacimed_edge.runtime.formats import format_of
 from udacimed_edge.targets.devices.profile import DeviceProfile
 
 __all__ = ["BATCHES", "BenchmarkExtras", "BenchmarkResult", "run_benchmark"]
@@ -98,7 +98,7 @@ def _subjects(
     """
     why = "Core ML is measured on macOS only: our own executor shows what it answers, not how fast"
     found = [locate(path) for path in artifacts]
-    skipped = [path for path in found if path.suffix == ".mlpackage" and sys.platform != "darwin"]
+    skipped = [path for path in found if format_of(path).stand_in_here]
     measured = [path for path in found if path not in skipped]
     if not measured:
         raise UnsupportedError(f"{skipped[0]}: {why}", "name an ort, litert or openvino artifact")

@@ -9,7 +9,7 @@ import click
 
 from udacimed_edge.cli.command import EdgeCommand, Named, OutputPath
 from udacimed_edge.cli.options import devices
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 from udacimed_edge.core.machine import cores
 
 __all__ = ["benchmark"]
@@ -69,7 +69,9 @@ class Threads(click.IntRange):
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="How often each.")
 @click.option("--svg", "figures", type=OutputPath("folder"), help="A folder for two figures as SVG.")
 @machine_options
-def benchmark(artifacts: tuple[Path, ...], figures: Path | None, output: Output, **options: Any) -> None:
+def benchmark(
+    artifacts: tuple[Path, ...], figures: Path | None, command_output: CommandOutput, **options: Any
+) -> None:
     """Measure artifacts on this machine: latency, throughput, cold start, memory, energy.
 
     ARTIFACT is a folder that `convert` wrote, or the artifact in it. Each has a process of its own, all
@@ -84,7 +86,7 @@ def benchmark(artifacts: tuple[Path, ...], figures: Path | None, output: Output,
     from udacimed_edge.cli.display import stdout
     from udacimed_edge.targets.devices.profile import find_profile
 
-    batches, console, screen = options["batches"], output.console(), stdout()
+    batches, console, screen = options["batches"], command_output.console(), stdout()
     plan = BenchmarkPlan(
         options["rounds"], batches or BATCHES, options["threads"] or cores(), only_fitting=batches is None
     )
@@ -97,7 +99,7 @@ def benchmark(artifacts: tuple[Path, ...], figures: Path | None, output: Output,
     outcome = run_benchmark(
         artifacts, plan, extras, lambda line: console.print(line, markup=False, highlight=False)
     )
-    output.content.update(benchmark_record(outcome))
+    command_output.content.update(benchmark_record(outcome))
     for part in tables(outcome):
         screen.print(part, highlight=False, soft_wrap=isinstance(part, str))
     if figures:

@@ -21,8 +21,9 @@ from udacimed_edge.cli.options import (
     source_options,
     targets,
 )
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 from udacimed_edge.core.outputs import require_writable_file
+from udacimed_edge.runtime.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +43,7 @@ PAGE = "report.html"
     "wanted",
     type=Named("target", targets),
     multiple=True,
-    help="ort, coreml, litert, openvino, triton, all, or a device (see `udacimed-edge targets`); may "
-    "be given several times.",
+    help=f"{', '.join(FORMATS)}, all, or a device (see `udacimed-edge targets`); may be given several times.",
 )
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(
@@ -87,7 +87,7 @@ def convert(
     precision: Any,
     data: str | None,
     out: Path,
-    output: Output,
+    command_output: CommandOutput,
     **options: Any,
 ) -> None:
     """Convert a model and judge each artifact from its bytes.
@@ -117,10 +117,10 @@ def convert(
         options["isa"],
     )
     require_writable_file(out / PAGE, "--out")
-    source, dataset, console = chosen_model(model, built_in), open_data(data), output.console()
+    source, dataset, console = chosen_model(model, built_in), open_data(data), command_output.console()
     with progress(console) as notify:
         results = convert_all(load_source(source, source_options(options)), dataset, plan, notify)
-    output.content["results"] = item_records(results)
+    command_output.content["results"] = item_records(results)
     _show(results)
     explain(results, Console(stderr=True))
     if _write_page(results, out):

@@ -9,7 +9,7 @@ import click
 
 from udacimed_edge.cli.command import EdgeCommand, Named, OutputPath, command_text
 from udacimed_edge.cli.options import data_option, devices
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ __all__ = ["keygen", "package", "runner", "sign", "targets"]
 @click.command(cls=EdgeCommand)
 @click.argument("name", required=False)
 @machine_options
-def targets(name: str | None, output: Output) -> None:
+def targets(name: str | None, command_output: CommandOutput) -> None:
     """List the devices that are known, or explain one.
 
     Example: udacimed-edge targets raspberry-pi-4
@@ -31,7 +31,7 @@ def targets(name: str | None, output: Output) -> None:
     from udacimed_edge.targets.devices.profile import find_profile, load_profiles
 
     found = list(load_profiles().values()) if name is None else [find_profile(name)]
-    output.content["devices"] = found
+    command_output.content["devices"] = found
     if name is None:
         stdout().print(devices_table(found))
     else:
@@ -75,6 +75,7 @@ def package(
     from rich.console import Console
 
     from udacimed_edge.core.files import staging
+    from udacimed_edge.core.lock import locked
     from udacimed_edge.targets.devices.profile import find_profile, read_profile
     from udacimed_edge.workflow.package import PackageRequest
     from udacimed_edge.workflow.package import package as make_bundle
@@ -83,7 +84,7 @@ def package(
         raise click.UsageError("name either --target or --profile")
     device = find_profile(str(target)) if profile is None else read_profile(profile)
     console, order = Console(stderr=True), PackageRequest(device, out, rehearsal, wheels, sign)
-    with staging(out) as folder:
+    with locked(out), staging(out) as folder:
         found = artifact or _converted(order, data, folder, console)
         with console.status("packaging") as status:
             made = make_bundle(found, order, lambda stage: status.update(f"packaging: {stage}"))

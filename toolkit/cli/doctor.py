@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from udacimed_edge.cli.command import EdgeCommand
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 
 __all__ = ["doctor"]
 
 
 @click.command(cls=EdgeCommand)
 @machine_options
-def doctor(output: Output) -> None:
+def doctor(command_output: CommandOutput) -> None:
     """Say what is installed, what each format can do here, and what is missing.
 
     Example: udacimed-edge doctor
@@ -56,6 +56,6 @@ def doctor(output: Output) -> None:
         **{f"data: {way}": found for way, found in data_found().items()},
         **machine.tool_versions(),
     }
-    output.content.update(formats=[asdict(health) for health in formats], facts=facts)
+    command_output.content.update(formats=[asdict(health) for health in formats], facts=facts)
     for name, value in facts.items():
         console.print(f"{name:<24} {value}", markup=False, highlight=False, soft_wrap=True)

@@ -18,10 +18,10 @@ from udacimed_edge.core.errors import EdgeError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Output", "machine_options"]
+__all__ = ["CommandOutput", "machine_options"]
 
 
-class Output:
+class CommandOutput:
     """Where a command shows what it does.
 
     Attributes:
@@ -48,7 +48,7 @@ class _JsonPath(OutputPath):
 
 
 def machine_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--json` and `--quiet`; it is called with an `Output` by the name `output`."""
+    """Give a command `--json` and `--quiet`; it is called with a `CommandOutput` named `command_output`."""
 
     @click.option(
         "--json",
@@ -60,10 +60,10 @@ def machine_options(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
     @functools.wraps(function)
     def command(*, record: Path | None, quiet: bool, **options: Any) -> None:
-        output = Output(quiet)
+        command_output = CommandOutput(quiet)
         alone = record is not None and str(record) == "-"
-        with _recorded(record, output), _silent() if quiet or alone else _as_it_is():
-            function(output=output, **options)
+        with _recorded(record, command_output), _silent() if quiet or alone else _as_it_is():
+            function(command_output=command_output, **options)
 
     return command
 
@@ -81,7 +81,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _recorded(record: Path | None, output: Output) -> Iterator[None]:
+def _recorded(record: Path | None, command_output: CommandOutput) -> Iterator[None]:
     """Write the record once the command has ended, however it ends but by a defect or Ctrl-C."""
     code, error = 0, None
     try:
@@ -97,7 +97,7 @@ def _recorded(record: Path | None, output: Output) -> Iterator[None]:
         raise
     finally:
         if record is not None:
-            _write(record, output.content, code, error)
+            _write(record, command_output.content, code, error)
 
 
 def _write(

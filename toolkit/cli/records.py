@@ -17,7 +17,7 @@ from udacimed_edge.validation.policy.clauses import ClauseResult
 from udacimed_edge.validation.report import Report
 
 if TYPE_CHECKING:
-    from udacimed_edge.validation.rendering.compare import Change
+    from udacimed_edge.validation.judging.compare import Change
     from udacimed_edge.workflow.plan import ItemResult
     from udacimed_edge.workflow.verify import Check
 

@@ -9,7 +9,7 @@ import click
 
 from udacimed_edge.cli.command import EdgeCommand, OutputPath
 from udacimed_edge.cli.options import data_option
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.core.outputs import require_writable_file
 
@@ -52,7 +52,7 @@ def report(
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
 @machine_options
-def compare(before: Path, after: Path, output: Output) -> None:
+def compare(before: Path, after: Path, command_output: CommandOutput) -> None:
     """Say what changed between two artifacts, for whom, and whether it matters under the policy.
 
     BEFORE and AFTER are folders that `convert` wrote, artifacts, or report.json files. The exit code is 6
@@ -61,11 +61,11 @@ def compare(before: Path, after: Path, output: Output) -> None:
     Example: udacimed-edge compare out/ort-fp32 out/ort-int8
     """
     from udacimed_edge.cli.records import change_record
-    from udacimed_edge.validation.rendering.compare import change_markdown
+    from udacimed_edge.validation.rendering.compare_text import change_markdown
     from udacimed_edge.workflow.report import compare_paths
 
     change = compare_paths(before, after)
-    output.content["change"] = change_record(change)
+    command_output.content["change"] = change_record(change)
     click.echo(change_markdown(change))
     if change.reasons:
         sys.exit(GateRefusedError.exit_code)

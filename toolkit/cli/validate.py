@@ -17,7 +17,7 @@ from udacimed_edge.cli.options import (
     policy_settings,
     source_options,
 )
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 
 if TYPE_CHECKING:
     from udacimed_edge.validation.report import Report
@@ -50,7 +50,7 @@ def validate(
     data: str | None,
     source: Path | None,
     artifact: Path | None,
-    output: Output,
+    command_output: CommandOutput,
     **options: Any,
 ) -> None:
     """Judge artifacts again, from their bytes, over the whole test split.
@@ -77,12 +77,12 @@ def validate(
     def find(digest: str) -> SourceModel | None:
         return find_source(digest, source, source_options(options))
 
-    with progress(output.console()) as notify:
+    with progress(command_output.console()) as notify:
         if predictions is None:
             results = validate_all(paths, open_data(data), settings, find, notify, options["isa"])
         else:
             results = [validate_predictions(paths[0], predictions, open_data(data), settings, find)]
-    output.content["results"] = item_records(results)
+    command_output.content["results"] = item_records(results)
     screen.print(result_table(results))
     reports = [result.report for result in results if result.report]
     if matrix := processors_table(reports):

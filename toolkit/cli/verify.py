@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from udacimed_edge.cli.command import EdgeCommand
-from udacimed_edge.cli.output import Output, machine_options
+from udacimed_edge.cli.output import CommandOutput, machine_options
 from udacimed_edge.core.errors import GateRefusedError
 
 __all__ = ["verify"]
@@ -18,7 +18,7 @@ __all__ = ["verify"]
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--public-key", metavar="KEY", help="Who must have signed it: a .pub file, or the line in it.")
 @machine_options
-def verify(bundle: Path, public_key: str | None, output: Output) -> None:
+def verify(bundle: Path, public_key: str | None, command_output: CommandOutput) -> None:
     """Check a bundle: that nobody changed it, and that it should have been packaged.
 
     BUNDLE is the folder or the zip that `package` wrote. Nothing in it is run before everything else holds.
@@ -30,7 +30,7 @@ def verify(bundle: Path, public_key: str | None, output: Output) -> None:
     from udacimed_edge.workflow.verify import verify_bundle
 
     checks = verify_bundle(bundle, public_key)
-    output.content["checks"] = check_records(checks)
+    command_output.content["checks"] = check_records(checks)
     for check in checks:
         line = f"{check.outcome:<12} {check.name:<10} {check.detail}"
         # no name in a bundle can forge a line or move the cursor

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from udacimed_edge.converters import FORMATS
 from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import (
     EdgeError,
@@ -16,6 +15,7 @@ from udacimed_edge.core.errors import (
     UnsupportedError,
 )
 from udacimed_edge.core.words import did_you_mean
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.targets.devices.profile import DeviceProfile, load_profiles
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings

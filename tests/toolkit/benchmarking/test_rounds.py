@@ -146,9 +146,9 @@ def test_a_process_opens_once_and_measures_on_demand(tiny: Path) -> None:
 def test_a_process_that_dies_is_an_error(tiny: Path) -> None:
     """A worker that was killed, for memory perhaps, is told from one that answers."""
     with Worker(BenchmarkSubject("tiny", tiny, 1), IMAGES) as worker:
-        worker._process.kill()
+        worker._child._process.kill()
         with pytest.raises(
-            UnsupportedError, match=r"tiny: the process that measured it died \(exit code -9\)"
+            UnsupportedError, match=r"tiny: the process that measured it died \(signal 9, killed\)"
         ):
             worker.measure(WorkerOrder(1, 1, 0))
 
@@ -166,8 +166,7 @@ def test_what_the_runtime_refuses_crosses_as_an_error(tiny: Path, monkeypatch: p
         Worker(BenchmarkSubject("t", tiny, 1), IMAGES),
     ):
         pass
-    monkeypatch.setitem(bench_worker.SUFFIXES, ".xml", "openvino")
-    monkeypatch.setitem(bench_worker._LIBRARIES, "openvino", "no_such_runtime")
+    monkeypatch.setitem(FORMATS, "openvino", replace(FORMATS["openvino"], library="no_such_runtime"))
     with pytest.raises(ExtraMissingError, match="'no_such_runtime' is not installed"):
         bench_worker._open(BenchmarkSubject("t", tiny, 1), IMAGES)
 
