@@ -38,7 +38,10 @@ from udacimed_edge.validation.report import Report, read_report
 
 __all__ = ["POLICIES", "Check", "Outcome", "verify_bundle"]
 
-POLICIES = {"e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0": "0.1.0"}
+POLICIES = {
+    "e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0": "0.1.0",
+    "478996aa330ff154a6dd1e0192892e9810d814603b6e529bd084af5aa1472215": "0.2.0",
+}
 """The digest of each version's policy, and the first version that had it."""
 
 MAX_TEXT_BYTES = 16 << 20
