@@ -82,14 +82,16 @@ def test_every_error_has_its_code_in_the_table() -> None:
 
 
 def test_every_exit_code_is_told_everywhere() -> None:
-    """The one list of exit codes is what --help and docs/errors.md say, and every error has a code of its own."""
+    """The one list of exit codes is what --help and docs/errors.md say; every error has a code of its own."""
     table = (DOCS / "errors.md").read_text(encoding="utf-8").partition("## screen.pyz")[0]
     rows = dict(re.findall(r"^\| (\d+) \| ([^:;|]*[^:;| ])", table, re.MULTILINE))
     assert rows == {str(code): meaning for code, meaning in errors.EXIT_CODES.items()}
     told = " ".join((cli.help or "").split())
     for code, meaning in errors.EXIT_CODES.items():
         assert f"{code} {meaning}" in told
-    assert sorted(kind.exit_code for kind in KINDS) == [code for code in errors.EXIT_CODES if code not in (0, 1, 2, 130)]
+    assert sorted(kind.exit_code for kind in KINDS) == [
+        code for code in errors.EXIT_CODES if code not in (0, 1, 2, 130)
+    ]
 
 
 def test_help_and_page_name_the_environment() -> None:
@@ -107,7 +109,7 @@ def test_help_and_page_name_the_environment() -> None:
 
 
 def test_the_published_schema_is_what_the_program_writes() -> None:
-    """docs/output.schema.json is made from the forms of `--json`; after a change, write `schema_text()` anew."""
+    """docs/output.schema.json is `schema_text()`: write it anew after a change of the forms."""
     from udacimed_edge.cli.records import schema_text
 
     assert (DOCS / "output.schema.json").read_text(encoding="utf-8") == schema_text()
