@@ -43,7 +43,8 @@ def train(data: edge.DataSet) -> SmallNet:
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(60):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
+        loss = nn.functional.cross_entropy(network(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not say its type
         optimizer.step()
     return network
 

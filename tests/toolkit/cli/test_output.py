@@ -207,7 +207,7 @@ def test_a_command_can_be_copied() -> None:
 
 @pytest.mark.slow
 def test_the_next_command_is_the_right_one(small_program: Path, tmp_path: Path) -> None:
-    """What convert prints as next, copied, judges the artifact with its model: no mere word; so do folders."""
+    """What convert prints as next, copied, judges the artifact with its model, and so do folders."""
     shutil.copy(small_program, tmp_path / "my model.pt2")
     bounds = ["--min-sensitivity=0", "--min-specificity=0", "--max-specificity-drop=1", "--min-agreement=0"]
     stated = [
