@@ -48,11 +48,11 @@ def self_test(artifact: Path, browser: Path) -> SelfTest:
         GateRefusedError: As for `targets.vectors.choose`.
         InputError: As for `writer.write_page`.
     """
-    from udacimed_edge.data import open_data
+    from udacimed_edge.core.data import open_data
     from udacimed_edge.runtime.ort import open_artifact
+    from udacimed_edge.targets.bundle.vectors import choose
     from udacimed_edge.targets.page.browser import BrowserError, ask_page
     from udacimed_edge.targets.page.writer import write_page
-    from udacimed_edge.targets.vectors import choose
 
     images = open_data("synthetic").read("test").images
     files = [png(image) for image in images]

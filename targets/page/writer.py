@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from udacimed_edge.errors import InputError
-from udacimed_edge.files import write_atomic
-from udacimed_edge.runtime.contract import Contract, ContractError
+from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.files import write_atomic
+from udacimed_edge.runtime.contract import ArtifactError, Contract
 from udacimed_edge.targets.page.selftest import SelfTest
 
 __all__ = ["NAME", "Figure", "compose", "page_contract", "page_digests", "write_page"]
@@ -68,7 +68,7 @@ def write_page(
     try:
         model = artifact.read_bytes()
         contract = open_artifact(artifact, threads=1).contract
-    except (OSError, ContractError) as error:
+    except (OSError, ArtifactError) as error:
         raise InputError(f"no page can be made of {artifact}: {error}") from error
     file = out if out.suffix == ".html" else out / NAME
     write_atomic(file, compose(model, contract, test, figures, rehearsal))
@@ -183,7 +183,7 @@ def page_contract(page: Path) -> Contract:
         raise InputError(f"{page} holds another model than the one it names")
     try:
         return Contract.from_json(json.dumps(about["contract"]))
-    except ContractError as error:
+    except ArtifactError as error:
         raise InputError(f"{page}: {error}") from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge.errors import InputError, OutputError
+from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.targets.page import writer
 from udacimed_edge.targets.page.selftest import SelfTest
 from udacimed_edge.targets.page.writer import Figure, page_contract, page_digests, write_page
