@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from support import LENIENT
 
 import udacimed_edge as edge
+from udacimed_edge.cli.benchmark_tables import benchmark_record
+from udacimed_edge.cli.records import record_text
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -138,10 +140,15 @@ def test_another_model_is_refused(artifact: edge.Artifact, small_network: Any) -
 
 
 def test_measured_from_python(artifact: edge.Artifact) -> None:
-    """A benchmark gives every figure, and prints nothing."""
+    """A benchmark gives every figure, and its record is what the schema says."""
     result = edge.benchmark(artifact, batches=[1], threads=1, rounds=1)
     assert [m.kind for m in result.measurements] == ["ort-fp32"]
     assert result.measurements[0].percentile_ms(50) > 0
+    record = json.loads(record_text("benchmark", benchmark_record(result), 0, None))
+    schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+    pytest.importorskip("jsonschema").validate(record, schema)
+    assert record["measurements"][0]["subject"]["path"] == str(artifact.path)
+    assert record["measurements"][0]["images_per_second"].keys() == {"1"}
 
 
 def test_a_model_that_the_policy_refuses_raises(small_network: Any, tmp_path: Path) -> None:

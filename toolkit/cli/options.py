@@ -85,10 +85,15 @@ def architectures() -> list[str]:
     return [*ARCHITECTURES, *ALIASES]
 
 
-def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a model's file cannot say."""
+def outputs() -> list[str]:
+    """What `--output` takes."""
     from udacimed_edge.source.outputs import OUTPUTS
 
+    return list(OUTPUTS)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a model's file cannot say."""
     for decorate in (
         click.option(
             "--check",
@@ -99,9 +104,9 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--output",
-            type=click.Choice(OUTPUTS),
-            help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the "
-            "second label; two sigmoids, of which pneumonia's counts.",
+            type=Named("output", outputs),
+            help="What the model answers: logits, softmax or log-softmax (two numbers); logit or sigmoid "
+            "(one, of the second label); sigmoids (two, of which pneumonia's counts).",
         ),
         click.option(
             "--architecture",
