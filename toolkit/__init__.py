@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a type checker and an editor see; at run time `__getattr__` finds the same
     from udacimed_edge.api import Artifact as Artifact
-    from udacimed_edge.api import OpenArtifact as OpenArtifact
     from udacimed_edge.api import Verification as Verification
     from udacimed_edge.api import benchmark as benchmark
     from udacimed_edge.api import compare as compare
     from udacimed_edge.api import convert as convert
-    from udacimed_edge.api import load_model as load_model
     from udacimed_edge.api import open_artifact as open_artifact
     from udacimed_edge.api import open_data as open_data
     from udacimed_edge.api import package as package
@@ -41,10 +39,12 @@ if TYPE_CHECKING:  # what a type checker and an editor see; at run time `__getat
     from udacimed_edge.core.errors import StatedError as StatedError
     from udacimed_edge.core.errors import UnsupportedError as UnsupportedError
     from udacimed_edge.source.load import SourceModel as SourceModel
+    from udacimed_edge.source.model import load_model as load_model
     from udacimed_edge.targets.devices.profile import DeviceProfile as DeviceProfile
     from udacimed_edge.validation.judging.compare import Change as Change
     from udacimed_edge.validation.policy.policy import PolicySettings as PolicySettings
     from udacimed_edge.validation.report import Report as Report
+    from udacimed_edge.workflow.opened import OpenArtifact as OpenArtifact
     from udacimed_edge.workflow.package import Package as Package
     from udacimed_edge.workflow.verify import Check as Check
 
@@ -52,7 +52,7 @@ __version__ = "0.2.0"
 
 _WHERE = {
     "api": (
-        "Artifact OpenArtifact Verification benchmark compare convert load_model open_artifact open_data "
+        "Artifact Verification benchmark compare convert open_artifact open_data "
         "package read_report validate verify"
     ),
     "benchmarking.run": "BenchmarkResult",
@@ -62,10 +62,12 @@ _WHERE = {
         "StatedError UnsupportedError"
     ),
     "source.load": "SourceModel",
+    "source.model": "load_model",
     "targets.devices.profile": "DeviceProfile",
     "validation.policy.policy": "PolicySettings",
     "validation.judging.compare": "Change",
     "validation.report": "Report",
+    "workflow.opened": "OpenArtifact",
     "workflow.package": "Package",
     "workflow.verify": "Check",
 }

@@ -11,26 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from udacimed_edge.core.artifact import Precision, locate
 from udacimed_edge.core.data import DataSet
 from udacimed_edge.core.data import open_data as _open_data
 from udacimed_edge.core.errors import GateRefusedError, InputError
 from udacimed_edge.core.machine import cores
 from udacimed_edge.core.outputs import require_writable_folder
-from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.source.load import BUILT_IN, SourceModel, SourceOptions, find_source, load_source
-from udacimed_edge.source.outputs import Output
+from udacimed_edge.source.load import SourceModel, find_source
+from udacimed_edge.source.model import StrPath, load_model
 from udacimed_edge.targets.devices.profile import DeviceProfile, find_profile, read_profile
 from udacimed_edge.validation.judging.compare import Change
-from udacimed_edge.validation.judging.evaluate import in_batches, open_predictor
+from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import Report, Verdict
 from udacimed_edge.validation.report import read_report as _read_report
 from udacimed_edge.workflow.convert import convert_all
+from udacimed_edge.workflow.opened import OpenArtifact
 from udacimed_edge.workflow.package import Package, PackageRequest
 from udacimed_edge.workflow.package import package as _package
 from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, device_item, error_of, plan_all
@@ -39,20 +36,15 @@ from udacimed_edge.workflow.report import compare_paths
 from udacimed_edge.workflow.validate import validate_all, validate_predictions
 from udacimed_edge.workflow.verify import Check, verify_bundle
 
-if TYPE_CHECKING:  # torch takes seconds to import, a benchmark is not always wanted
-    import torch
-    from torch.export import ExportedProgram
-
+if TYPE_CHECKING:  # a benchmark is not always wanted
     from udacimed_edge.benchmarking.run import BenchmarkResult
 
 __all__ = [
     "Artifact",
-    "OpenArtifact",
     "Verification",
     "benchmark",
     "compare",
     "convert",
-    "load_model",
     "open_artifact",
     "open_data",
     "package",
@@ -61,7 +53,6 @@ __all__ = [
     "verify",
 ]
 
-StrPath: TypeAlias = str | Path
 DataChoice: TypeAlias = str | Path | DataSet | None
 _POLICY = PolicySettings()
 
@@ -97,43 +88,6 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class OpenArtifact:
-    """An artifact opened from its bytes.
-
-    Attributes:
-        path: The artifact.
-        contract: What it says about itself: threshold, labels, source model.
-        executor: What computes, with its version.
-    """
-
-    path: Path
-    contract: Contract
-    executor: str
-    _predictor: Predictor
-
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The probability of pneumonia for each image; at `contract.threshold` and above it is "pneumonia".
-
-        Args:
-            images: Raw pixels, uint8 of shape (n, 64, 64), values 0..255, n at least 1: normalisation is
-                inside the artifact.
-
-        Returns:
-            float64 of shape (n,), values 0..1; NaN where an output is not finite.
-
-        Raises:
-            InputError: Another shape or type; floats may have been normalised already, which nothing shows.
-        """
-        found = np.asarray(images)
-        if found.dtype != np.uint8 or found.ndim != 3 or found.shape[1:] != (64, 64) or not len(found):
-            raise InputError(
-                f"images are {found.dtype} of shape {found.shape}, expected uint8 of shape (n, 64, 64)",
-                "give raw gray pixels 0..255, not normalised ones; udacimed_edge.runtime.image reads files",
-            )
-        return in_batches(self._predictor, found)
-
-
-@dataclass(frozen=True)
 class Verification:
     """A bundle in which nothing is out of order.
 
@@ -144,77 +98,6 @@ class Verification:
 
     checks: tuple[Check, ...]
     origin_proven: bool
-
-
-def load_model(
-    model: StrPath | torch.nn.Module | ExportedProgram | None = None,
-    *,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
-    labels: Sequence[str] | None = None,
-    threshold: float | None = None,
-    architecture: str | None = None,
-    output: Output | None = None,
-    check: StrPath | None = None,
-    name: str = "",
-) -> SourceModel:
-    """Load a classifier and prove that it runs; nothing is guessed.
-
-    Args:
-        model: A file (.safetensors, .pth, .pt2, .onnx), an nn.Module (it is copied, put into eval mode and
-            exported) or an exported program; "reference" or "student" as a str, or None, for a built-in one.
-            The digest of a file is the SHA-256 of its bytes; that of a model in memory the SHA-256 over its
-            state (`udacimed_edge.source.module.state_digest`).
-        mean: What the model expects, of pixels divided by 255: one number, or one for each channel.
-        std: Likewise.
-        labels: "normal" and "pneumonia" in the order of the model's outputs.
-        threshold: Decision threshold on the probability of pneumonia, 0 < t < 1; None to let `convert` set
-            one on the validation split.
-        architecture: The network that weights alone belong to, for example "torchvision-resnet18".
-        output: What the model answers, where it is not two logits: "softmax", "log-softmax", "logit",
-            "sigmoid" or "sigmoids".
-        check: An .npz file of a few images and the model's own answers, which it must give as it was read.
-        name: What reports call a model in memory; the name of its class where none is given.
-
-    Raises:
-        InputError: It cannot be used; or mean, std or labels are stated neither here nor by a card beside the
-            file.
-    """
-    options = SourceOptions(
-        _numbers(mean),
-        _numbers(std),
-        _labels(labels),
-        threshold,
-        architecture,
-        output,
-        None if check is None else Path(check),
-    )
-    if model is None or isinstance(model, (str, Path)):
-        built_in = BUILT_IN.get(model) if isinstance(model, str) else None
-        source = load_source(built_in or (None if model is None else Path(model)), options)
-    else:
-        from udacimed_edge.source.module import load_module
-
-        source = load_module(model, options, name)
-    return source
-
-
-def _numbers(value: float | Sequence[float] | None) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    return tuple(float(v) for v in value) if isinstance(value, Sequence) else (float(value),)
-
-
-def _labels(labels: Sequence[str] | None) -> tuple[str, str] | None:
-    if labels is None:
-        return None
-    given = tuple(labels.split(",")) if isinstance(labels, str) else tuple(labels)
-    if sorted(given) != ["normal", "pneumonia"]:
-        raise InputError(
-            f"labels are {given}, expected normal and pneumonia in the order of the model's outputs",
-            "name them: labels=('normal', 'pneumonia') or the reverse",
-        )
-    return given[0], given[1]
 
 
 def open_data(data: DataChoice = None) -> DataSet:
