@@ -26,7 +26,7 @@ from udacimed_edge.validation.metrics.metrics import highest_threshold
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.package import PackageRequest, package
-from udacimed_edge.workflow.plan import Item, Plan
+from udacimed_edge.workflow.plan import ConversionPlan, Item
 
 
 class Toy(nn.Module):
@@ -76,7 +76,7 @@ def source(data: DataSet) -> SourceModel:
 def main(out: Path) -> None:
     """Convert, judge and package."""
     data = open_data("synthetic")
-    plan = Plan((Item("ort", "int8"),), out, PolicySettings())
+    plan = ConversionPlan((Item("ort", "int8"),), out, PolicySettings())
     (result,) = convert_all(source(data), data, plan, lambda event: None)
     if result.artifact is None:
         raise SystemExit(str(result.error))

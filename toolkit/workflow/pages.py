@@ -1,0 +1,56 @@
+"""The files of a bundle that follow from what it is made from: written by `package`, and again by `verify`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+
+from udacimed_edge.targets.bundle.bom import BOM, render_bom
+from udacimed_edge.targets.bundle.pages import render_pages
+from udacimed_edge.targets.bundle.spec import BundleSpec
+from udacimed_edge.targets.bundle.wheels import Wheel, requirements_text
+from udacimed_edge.workflow.report import CARD_NAME
+
+__all__ = ["HTML_NAME", "REQUIREMENTS", "render_all", "renderers"]
+
+HTML_NAME = "report.html"
+REQUIREMENTS = "requirements.txt"
+
+
+def render_all(spec: BundleSpec, wheels: Sequence[Wheel]) -> dict[str, bytes]:
+    """Each file's name in the bundle and its content; the same inputs and `renderers` give the same bytes.
+
+    Args:
+        spec: What the bundle is made from.
+        wheels: What is installed; empty where an app loads the model.
+    """
+    from udacimed_edge.validation.rendering.html import render_html
+    from udacimed_edge.validation.rendering.markdown import render_card
+
+    files = {
+        **render_pages(spec),
+        HTML_NAME: render_html([spec.report]).encode(),
+        CARD_NAME: render_card(spec.report).encode(),
+        BOM: render_bom(spec, wheels).encode(),
+    }
+    if wheels:
+        files[REQUIREMENTS] = requirements_text(wheels).encode()
+    return files
+
+
+def renderers() -> dict[str, str]:
+    """By name, the version of everything that another version of which may write or draw otherwise.
+
+    The processor counts: where a curve ends in the last of its digits is decided by its instructions.
+    """
+    from matplotlib import ft2font
+
+    return {
+        "matplotlib": metadata.version("matplotlib"),
+        "freetype": str(ft2font.__freetype_version__),
+        "numpy": metadata.version("numpy"),
+        "jinja2": metadata.version("jinja2"),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
