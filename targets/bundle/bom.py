@@ -72,9 +72,7 @@ def _bundle(spec: BundleSpec) -> dict[str, Any]:
         "bom-ref": spec.name,
         "name": spec.name,
         "version": spec.report.report_digest[:12],
-        "description": marked(
-            spec.report, f"What {spec.profile.title} needs to screen radiographs offline."
-        ),
+        "description": marked(spec.report, f"What {spec.profile.title} needs to screen radiographs offline."),
         "properties": _properties(device=spec.profile.name, rehearsal=str(spec.rehearsal).lower()),
     }
 

@@ -17,6 +17,7 @@ from udacimed_edge.targets.devices.profile import DeviceProfile, Target
 
 __all__ = [
     "MANIFEST",
+    "MAX_MANIFEST_BYTES",
     "SIGNATURE",
     "SUMS",
     "UNLISTED",

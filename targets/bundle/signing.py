@@ -66,7 +66,7 @@ def generate_key(secret: Path, public: Path) -> str:
     except BaseException:
         secret.unlink()
         raise
-    return pair.public_key.to_base64().decode()
+    return str(pair.public_key.to_base64().decode())
 
 
 def load_key(path: Path, ask: Callable[[], str] | None = None) -> SecretKey:
@@ -103,7 +103,9 @@ def _unlock(path: Path, key: SecretKey, ask: Callable[[], str] | None) -> None:
     try:
         key.decrypt(ask())
     except minisign.Error as error:
-        raise InputError(f"{path} cannot be opened: {error}", "give the password that it was made with") from error
+        raise InputError(
+            f"{path} cannot be opened: {error}", "give the password that it was made with"
+        ) from error
 
 
 def _is_whole(key: SecretKey) -> bool:
@@ -160,7 +162,7 @@ def sign_with(path: Path, key: SecretKey, comment: str) -> Path:
 
 
 def read_public_key(key: str | Path) -> PublicKey:
-    """minisign's public key: a file, or its base64 line.
+    """Minisign's public key: a file, or its base64 line.
 
     Raises:
         InputError: It cannot be read, or is none.
@@ -206,7 +208,7 @@ def verify(path: Path, signature: Path, public_key: PublicKey | str | Path) -> s
             f"{path}, or the comment of its signature, is not what was signed with the key {_shown(signer)}",
             "it, or its signature, was changed: do not use it, get a new copy",
         ) from error
-    return signed.trusted_comment
+    return str(signed.trusted_comment)
 
 
 def _read_signature(path: Path) -> tuple[minisign.Signature, bytes]:

@@ -12,7 +12,6 @@ from udacimed_edge.targets.bundle.spec import BundleSpec
 from udacimed_edge.targets.devices.profile import find_profile
 from udacimed_edge.validation.report import Report, read_report
 
-
 KEPT = Path(__file__).parent / "kept" / "0.1.0.zip"
 
 

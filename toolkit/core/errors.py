@@ -11,6 +11,7 @@ __all__ = [
     "ExtraMissingError",
     "GateRefusedError",
     "InputError",
+    "OriginError",
     "OutputError",
     "UnsupportedError",
 ]
@@ -74,3 +75,9 @@ class UnsupportedError(EdgeError):
     """An artifact cannot be executed on this machine; its verdict is SKIP."""
 
     exit_code = 8
+
+
+class OriginError(EdgeError):
+    """A bundle is whole, and nothing shows who made it; 9 is for a verdict that is only stated."""
+
+    exit_code = 10

@@ -34,6 +34,7 @@ from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, devic
 
 __all__ = ["Package", "PackageRequest", "add_runner", "convert_for", "package"]
 
+
 @dataclass(frozen=True)
 class PackageRequest:
     """What `package` was asked for.
@@ -115,7 +116,9 @@ def convert_for(
     return result.artifact
 
 
-def package(path: Path, request: PackageRequest, notify: Callable[[str], None] = lambda stage: None) -> Package:
+def package(
+    path: Path, request: PackageRequest, notify: Callable[[str], None] = lambda stage: None
+) -> Package:
     """Make the bundle of a proven artifact, whole or not at all.
 
     Args:

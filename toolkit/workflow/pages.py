@@ -1,4 +1,4 @@
-"""The files of a bundle that follow from what it is made from: written by `package`, and again by `verify`."""
+"""The files of a bundle that follow from what it is made from: `package` writes them, `verify` again."""
 
 from __future__ import annotations
 

@@ -225,13 +225,22 @@ def another_key_of_the_same_number(signed: Signed) -> None:
     ("harm", "message"),
     [
         (change_file, r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$"),
-        (lengthen_file, r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$"),
-        (change_signature, r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$"),
+        (
+            lengthen_file,
+            r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$",
+        ),
+        (
+            change_signature,
+            r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$",
+        ),
         (change_comment, "or the comment of its signature, is not what was signed"),
         (change_comment_signature, "or the comment of its signature, is not what was signed"),
         (take_a_comment_from_elsewhere, "or the comment of its signature, is not what was signed"),
         (another_key, r"minisig was made with the key [0-9A-F]{16}, not with [0-9A-F]{16}$"),
-        (another_key_of_the_same_number, r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$"),
+        (
+            another_key_of_the_same_number,
+            r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$",
+        ),
     ],
 )
 def test_what_was_not_signed_is_refused(signed: Signed, harm: Callable[[Signed], None], message: str) -> None:

@@ -62,7 +62,9 @@ def test_the_runner_takes_them(shift: float, passes: bool, spec: BundleSpec, tmp
         (index,) = np.flatnonzero((images[0] == IMAGES).all(axis=(1, 2)))
         return ANSWERS[[index]] - shift * tolerance
 
-    verdict = selftest.check(tmp_path / VECTORS, Predictor(contract, predict, 1, "a test"), spec.artifact_digest)
+    verdict = selftest.check(
+        tmp_path / VECTORS, Predictor(contract, predict, 1, "a test"), spec.artifact_digest
+    )
     assert verdict.passed is passes
     assert verdict.message.startswith("32 images")
 
