@@ -47,7 +47,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         pneumonia=20,
         normal=20,
     )
-    scores = SourceScores("source", "4" * 64, SCORES, "a test")
+    scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
     return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
 
 

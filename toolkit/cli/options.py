@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from udacimed_edge.validation.policy import bounds
+
 if TYPE_CHECKING:
     from udacimed_edge.source.load import SourceOptions
     from udacimed_edge.validation.policy.policy import PolicySettings
@@ -119,29 +121,15 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     """The bounds of the policy."""
     bound = click.FloatRange(0, 1)
-    for decorate in (
-        click.option(
-            "--min-agreement",
-            type=bound,
-            default=0.98,
-            show_default=True,
-            help="Decisions equal to the source's.",
-        ),
-        click.option(
-            "--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."
-        ),
-        click.option(
-            "--max-specificity-drop",
-            type=bound,
-            default=0.03,
-            show_default=True,
-            help="Specificity lost against the source.",
-        ),
-        click.option(
-            "--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."
-        ),
-    ):
-        command = decorate(command)
+    options = (
+        ("--min-sensitivity", bounds.MIN_SENSITIVITY, "Share of pneumonia found."),
+        ("--min-specificity", bounds.MIN_SPECIFICITY, "Share of normal images called normal."),
+        ("--max-specificity-drop", bounds.MAX_SPECIFICITY_DROP, "Specificity lost against the source."),
+        ("--max-auc-drop", bounds.MAX_AUC_DROP, "AUC lost against the source."),
+        ("--min-agreement", bounds.MIN_AGREEMENT, "Decisions equal to the source's."),
+    )
+    for name, default, text in reversed(options):
+        command = click.option(name, type=bound, default=default, show_default=True, help=text)(command)
     return command
 
 

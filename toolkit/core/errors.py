@@ -13,6 +13,7 @@ __all__ = [
     "InputError",
     "OriginError",
     "OutputError",
+    "StatedError",
     "UnsupportedError",
 ]
 
@@ -77,7 +78,13 @@ class UnsupportedError(EdgeError):
     exit_code = 8
 
 
+class StatedError(EdgeError):
+    """A verdict rests on somebody's word, for the answers or for the source model, and is no proof."""
+
+    exit_code = 9
+
+
 class OriginError(EdgeError):
-    """A bundle is whole, and nothing shows who made it; 9 is for a verdict that is only stated."""
+    """A bundle is whole, and nothing shows who made it."""
 
     exit_code = 10

@@ -161,7 +161,8 @@ def optimize(
     measure = _Measure(baseline.source, data.read("validation"))
     rows, stored = [], baseline.state
     with staging(plan.out.parent) as folder:  # before the work, so that a wrong --out costs no time
-        threshold, origin = set_threshold(replace(baseline.source, module=as_it_came(stored).module()), data)
+        set_here = set_threshold(replace(baseline.source, module=as_it_came(stored).module()), data)
+        threshold, origin = set_here.value, set_here.origin
         stated = {"threshold": threshold, "threshold_origin": origin}
         start = replace(stored, card=stored.card.model_copy(update=stated))
         for step, state in _states(start, baseline.source, data, plan, notify):
@@ -201,7 +202,8 @@ def _states(
         yield step, state
         if step.effect == "to fine-tune" and plan.fine_tune:
             tuned = replace(state, network=_fine_tuned(state, data, plan, notify))
-            threshold, origin = set_threshold(replace(source, module=tuned.module(), threshold=None), data)
+            set_here = set_threshold(replace(source, module=tuned.module(), threshold=None), data)
+            threshold, origin = set_here.value, set_here.origin
             stated = {"threshold": threshold, "threshold_origin": origin}
             state = replace(tuned, card=state.card.model_copy(update=stated))
             yield Step(f"epochs: {plan.fine_tune}", "fine-tuned", lambda same: same), state
@@ -241,7 +243,7 @@ class _Measure:
     def __call__(self, step: Step, state: State) -> StepMeasurement:
         """One row."""
         module, image = state.module(), torch.full((1, 1, SIDE, SIDE), 128.0)
-        scores = source_probabilities(replace(self.source, module=module), self.split)
+        scores = source_probabilities(replace(self.source, module=module), self.split.images)
         before, self.before = self.before, scores
         median, p95 = latency_ms(module, image)
         assert state.card.threshold is not None  # set before the first step

@@ -34,6 +34,7 @@ __all__ = [
     "SourceOptions",
     "build_resnet18",
     "built_in_of",
+    "find_source",
     "load_source",
     "stated_card",
     "with_preprocessing",
@@ -78,6 +79,9 @@ class SourceModel:
         threshold: The decision threshold; None where neither card nor options state one.
         threshold_origin: Where the threshold comes from, in words.
         dynamic_batch: False where the file fixes the batch size to 1.
+        mean: Its normalisation, of pixels divided by 255: one value, or one per input channel.
+        std: Likewise.
+        notes: What was assumed about the file, in lines for a report.
     """
 
     name: str
@@ -86,11 +90,31 @@ class SourceModel:
     threshold: float | None
     threshold_origin: str | None
     dynamic_batch: bool
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def built_in_of(digest: str) -> Path:
-    """The built-in model with that SHA-256; the reference model where none has it."""
-    return next((path for path in BUILT_IN.values() if sha256_file(path) == digest), REFERENCE)
+def built_in_of(digest: str) -> Path | None:
+    """The built-in model with that SHA-256, if there is one."""
+    return next((path for path in BUILT_IN.values() if sha256_file(path) == digest), None)
+
+
+def find_source(
+    digest: str, named: Path | None = None, options: SourceOptions = SourceOptions()
+) -> SourceModel | None:
+    """The model that an artifact says it was made from; None where it is not at hand.
+
+    Args:
+        digest: SHA-256 of its file, by the artifact's own word.
+        named: Its file, as a person names it; None for the built-in model of that digest.
+        options: What its file does not say.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    path = named or built_in_of(digest)
+    return None if path is None else load_source(path, options)
 
 
 def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> SourceModel:
@@ -125,6 +149,8 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
         threshold=card.threshold,
         threshold_origin=card.threshold_origin,
         dynamic_batch=network.dynamic_batch,
+        mean=card.mean,
+        std=card.std,
     )
 
 

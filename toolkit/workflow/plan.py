@@ -64,7 +64,8 @@ class ConversionPlan:
         items: What to make.
         out: Where it goes.
         settings: The policy's bounds.
-        max_recipe: The highest INT8 recipe that is tried, from 1; None for all.
+        min_recipe: The first INT8 recipe that is tried, from 1.
+        max_recipe: The last one that is tried; None for all.
         calibrate: Which images calibrate INT8.
         isa: Which processor cases are computed.
     """
@@ -72,6 +73,7 @@ class ConversionPlan:
     items: tuple[Item, ...]
     out: Path
     settings: PolicySettings
+    min_recipe: int = 1
     max_recipe: int | None = None
     calibrate: Calibrate = "train"
     isa: IsaChoice = "none"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.errors import InputError, UnsupportedError
 from udacimed_edge.core.files import path_digest, read_text
-from udacimed_edge.runtime.contract import ArtifactError, Contract, probability_of_pneumonia
+from udacimed_edge.runtime.contract import probability_of_pneumonia
 from udacimed_edge.validation.judging.evaluate import (
-    EvaluationInputs,
-    Execution,
-    judge,
+    altered_agreement,
+    contract_of,
+    evaluate_answers,
+    in_batches,
     open_predictor,
-    require_same_source,
+    require_promise,
 )
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, Making
+from udacimed_edge.validation.metrics.metrics import agreement
 from udacimed_edge.validation.report import Report
 
 __all__ = ["Predictions", "evaluate_predictions", "read_predictions"]
+
+_UNKNOWN = Making()
 
 _FORMAT = "examples/PREDICTIONS.md describes the format"
 
@@ -83,17 +89,23 @@ def read_predictions(path: Path, images: int) -> Predictions:
     )
 
 
-def evaluate_predictions(artifact: Path, predictions: Predictions, inputs: EvaluationInputs) -> Report:
+def evaluate_predictions(
+    artifact: Path, predictions: Predictions, inputs: EvaluationInputs, making: Making = _UNKNOWN
+) -> Report:
     """Judge what an artifact answered elsewhere, by the gate that judges what it answers here.
+
+    The answers are somebody's word. Where the artifact can be executed here it is, and a device that decides
+    otherwise more often than the policy allows fails; a smaller difference is a device's own, and reported.
 
     Args:
         artifact: Its bytes: contract, digest and weights come from them.
         predictions: What it answered.
         inputs: What it is judged on.
+        making: How it came about.
 
     Raises:
         InputError: The predictions are another artifact's, or the artifact is damaged, no artifact of ours,
-            or made from another model than the inputs's.
+            or promises otherwise than its source model.
         ExtraMissingError: The libraries that read the format are not installed.
     """
     digest = path_digest(artifact)
@@ -103,22 +115,23 @@ def evaluate_predictions(artifact: Path, predictions: Predictions, inputs: Evalu
             f"{artifact} is {digest[:12]}",
             "name the artifact that was executed, or execute this one",
         )
-    contract = _contract(artifact)
-    require_same_source(artifact, contract, inputs.source)
-    executor = f"executed on {predictions.device}, as stated in {predictions.file}"
-    return judge(artifact, digest, Execution(contract, executor, predictions.runs), inputs)
-
-
-def _contract(artifact: Path) -> Contract:
-    """What an artifact says of itself; a Core ML package says it also where nothing can execute it."""
-    if artifact.suffix != ".mlpackage":
-        return open_predictor(artifact).contract
-    from udacimed_edge.runtime.coreml import read_contract
-
-    try:
-        return read_contract(artifact)
-    except ArtifactError as error:
-        raise InputError(str(error), "convert the model again") from error
+    contract = contract_of(artifact)
+    require_promise(artifact, contract, inputs)
+    here, altered = None, None
+    with suppress(UnsupportedError):
+        predictor = open_predictor(artifact)
+        computed = in_batches(predictor, inputs.split.images)
+        here = agreement(predictions.runs[0], computed, contract.threshold, contract.threshold)
+        altered = altered_agreement(predictor, inputs)
+    execution = Execution(
+        contract,
+        f"executed on {predictions.device}, as stated in {predictions.file}",
+        predictions.runs,
+        altered=altered,
+        stated_by=f"{predictions.device}, in {predictions.file}",
+        executed_here=here,
+    )
+    return evaluate_answers(artifact, digest, execution, inputs, making)
 
 
 _Columns = tuple[Mapping[str, str], NDArray[Any], NDArray[Any], NDArray[Any]]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import udacimed_edge
 from udacimed_edge.core import machine
 from udacimed_edge.validation.judging.emulation import PATIENCE_S, Command, Emulator, run_all
-from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, IsaChoice
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, IsaChoice, RunSettings
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, invariance, prediction_digest
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.policy.clauses import ClauseResult, Evidence
@@ -134,19 +134,23 @@ def cases_of(format_name: str, precision: str, choice: IsaChoice) -> tuple[Proce
 
 
 def evaluate_processors(
-    artifact: Path, execution: Execution, inputs: EvaluationInputs, notify: Callable[[str], None]
+    artifact: Path,
+    execution: Execution,
+    inputs: EvaluationInputs,
+    run: RunSettings,
+    notify: Callable[[str], None],
 ) -> tuple[ProcessorRecord, ...]:
-    """The cases that an inputs asks for, those of its unsafe variant after the artifact's own.
+    """The cases that the run settings ask for, those of the unsafe variant after the artifact's own.
 
     Returns:
         Nothing where no case was asked for, or an answer of the judged run is not finite.
     """
     if not np.isfinite(execution.runs[0]).all():
         return ()
-    records = processor_records(artifact, execution, inputs, notify)
-    if not records or inputs.unsafe is None:
+    records = processor_records(artifact, execution, inputs, run, notify)
+    if not records or run.unsafe is None:
         return records
-    unsafe = processor_records(inputs.unsafe, execution, inputs, notify, comparison_only=True)
+    unsafe = processor_records(run.unsafe, execution, inputs, run, notify, comparison_only=True)
     return (*records, *unsafe)
 
 
@@ -154,6 +158,7 @@ def processor_records(
     artifact: Path,
     execution: Execution,
     inputs: EvaluationInputs,
+    run: RunSettings,
     notify: Callable[[str], None],
     comparison_only: bool = False,
 ) -> tuple[ProcessorRecord, ...]:
@@ -162,21 +167,21 @@ def processor_records(
     Args:
         artifact: What is computed.
         execution: The judged run, finite, with which every case is compared.
-        inputs: What the cases are judged on; as many are computed at once as it has threads.
+        inputs: What the cases are judged on.
+        run: Which cases; as many are computed at once as it has threads.
         notify: Told how far the running cases are, for example "ort-haswell 120/624".
         comparison_only: True where the artifact is a variant of the one in `execution`, shown for what
             its settings would cost: its records decide no verdict.
     """
-    cases = cases_of(execution.contract.format, execution.contract.precision, inputs.isa)
+    cases = cases_of(execution.contract.format, execution.contract.precision, run.isa)
     if comparison_only:
         cases = tuple(case for case in cases if case.module != _JUDGED)  # the variant itself was not judged
     if cases:
         notify("processors")
     with tempfile.TemporaryDirectory(prefix="udacimed-edge-") as folder:
-        outcomes = _compute(cases, artifact, inputs, Path(folder), notify)
+        outcomes = _compute(cases, artifact, inputs.split.images, run.threads, Path(folder), notify)
     outcomes |= {case.name: _Computed(execution.runs[0]) for case in cases if case.module == _JUDGED}
-    records = (_record(case, outcomes[case.name], execution, inputs) for case in cases)
-    return tuple(record.model_copy(update={"comparison_only": comparison_only}) for record in records)
+    return tuple(_record(case, outcomes[case.name], execution, inputs, comparison_only) for case in cases)
 
 
 @dataclass(frozen=True)
@@ -191,12 +196,12 @@ class _Computed:
 def _compute(
     cases: tuple[ProcessorCase, ...],
     artifact: Path,
-    inputs: EvaluationInputs,
+    images: NDArray[np.uint8],
+    threads: int,
     folder: Path,
     notify: Callable[[str], None],
 ) -> dict[str, _Computed]:
-    """The computed of every case but the judged one, by name; `folder` is empty."""
-    images = inputs.split.images
+    """What every case but the judged one computes, by name; `folder` is empty."""
     np.save(folder / _IMAGES, images)
     # An emulated Python finds the package under this name, and nothing else: the libraries beside it here
     # are of another kind
@@ -205,7 +210,7 @@ def _compute(
     outcomes = {case.name: _Computed(None, case.missing()) for case in cases}
     computed = [case for case in cases if case.module != _JUDGED and not outcomes[case.name].problem]
     commands = [_command(case, artifact, folder, len(images)) for case in computed]
-    at_once = inputs.threads or machine.cores()
+    at_once = threads or machine.cores()
     endings = run_all(commands, folder, at_once, _teller(len(images), notify), PATIENCE_S)
     for name, ending in endings.items():
         answers, problem = (None, ending.problem) if ending.problem else _read(folder, name, len(images))
@@ -252,52 +257,54 @@ def _read(folder: Path, name: str, images: int) -> tuple[NDArray[np.float64] | N
 
 
 def _record(
-    case: ProcessorCase, computed: _Computed, execution: Execution, inputs: EvaluationInputs
+    case: ProcessorCase,
+    computed: _Computed,
+    execution: Execution,
+    inputs: EvaluationInputs,
+    comparison_only: bool,
 ) -> ProcessorRecord:
     """The verdict on a case's answers, or on the want of them."""
     verdict: Verdict = "SKIP" if case.emulator or case.missing() else "FAIL"
-    blank = ProcessorRecord(
+    reason, metrics, moved, digest = computed.problem, None, None, None
+    if computed.answers is not None:
+        threshold = execution.contract.threshold
+        metrics, failed = _judge(computed.answers, threshold, inputs)
+        verdict, reason = "FAIL" if failed else "PASS", "; ".join(map(str, failed))
+        if metrics is not None:
+            moved = invariance([execution.runs[0], computed.answers], threshold)
+            digest = prediction_digest(computed.answers)
+    return ProcessorRecord(
         name=case.name,
         processor=case.processor,
         way=case.way(),
         verdict=verdict,
-        reason=computed.problem,
+        reason=reason,
+        sensitivity=metrics.sensitivity.value if metrics else None,
+        specificity=metrics.specificity.value if metrics else None,
+        auc=metrics.auc if metrics else None,
+        changed=moved.flips if moved else None,
+        max_difference=moved.max_difference if moved else None,
+        prediction_digest=digest,
         seconds=computed.seconds,
+        comparison_only=comparison_only,
     )
-    if computed.answers is None:
-        return blank
-    threshold = execution.contract.threshold
-    metrics, failed = _judge(computed.answers, threshold, inputs)
-    judged = blank.model_copy(
-        update={"verdict": "FAIL" if failed else "PASS", "reason": "; ".join(map(str, failed))}
-    )
-    if metrics is None:
-        return judged
-    moved = invariance([execution.runs[0], computed.answers], threshold)
-    figures = {
-        "sensitivity": metrics.sensitivity.value,
-        "specificity": metrics.specificity.value,
-        "auc": metrics.auc,
-        "changed": moved.flips,
-        "max_difference": moved.max_difference,
-        "prediction_digest": prediction_digest(computed.answers),
-    }
-    return judged.model_copy(update=figures)
 
 
 def _judge(
     answers: NDArray[np.float64], threshold: float, inputs: EvaluationInputs
 ) -> tuple[Metrics | None, list[ClauseResult]]:
     """Figures, None where an answer is not finite, and the clauses that do not hold."""
-    labels, source = inputs.split.labels, inputs.source.probabilities
+    labels, source = inputs.split.labels, inputs.source
     finite = np.isfinite(answers)
     metrics = compute_metrics(labels, answers, threshold) if finite.all() else None
     clauses = processor_policy(inputs.settings).judge(
         Evidence(
             artifact=metrics,
             non_finite=int((~finite).sum()),
-            source=compute_metrics(labels, source, threshold),
-            comparison=compare(labels, source, answers, threshold) if metrics else None,
+            source=compute_metrics(labels, source.probabilities, source.threshold),
+            comparison=compare(labels, source.probabilities, answers, threshold, source.threshold)
+            if metrics
+            else None,
         )
     )
     return metrics, [clause for clause in clauses if not clause.passed]

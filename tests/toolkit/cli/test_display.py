@@ -60,7 +60,8 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         normal=20,
     )
     return evaluate(
-        path, EvaluationInputs(split, data, SourceScores("source", "4" * 64, SOURCE, ""), PolicySettings())
+        path,
+        EvaluationInputs(split, data, SourceScores("source", "4" * 64, SOURCE, "", 0.5), PolicySettings()),
     )
 
 

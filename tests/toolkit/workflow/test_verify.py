@@ -30,10 +30,10 @@ from udacimed_edge.validation.report import Report, read_report, with_digest, wr
 from udacimed_edge.workflow import verify as verification
 from udacimed_edge.workflow.verify import POLICIES, Check, verify_bundle
 
-KEPT = sorted((Path(__file__).parents[1] / "targets" / "kept").glob("*.zip"))
+KEPT = sorted((Path(__file__).parents[2] / "targets" / "kept").glob("*.zip"))
 """A bundle of each release, by version, each beside the key it is signed with."""
 
-OWN = Path(__file__).parents[1] / "targets" / "kept" / f"{__version__}.zip"
+OWN = Path(__file__).parents[2] / "targets" / "kept" / f"{__version__}.zip"
 
 pytest.importorskip("onnxruntime")
 with_minisign = pytest.mark.skipif(

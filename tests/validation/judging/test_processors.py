@@ -212,7 +212,7 @@ def test_a_row_that_fails_fails_the_artifact(
     path, scores = tmp_path / "model.ort", inputs.source.probabilities
     path.write_bytes(b"artifact")
     execution = Execution(CONTRACT, "made up", [scores, scores], processors=records)
-    report = evaluation.judge(path, "5" * 64, execution, inputs)
+    report = evaluation.evaluate_answers(path, "5" * 64, execution, inputs)
     assert (report.verdict, report.processors) == (verdict, records)
     assert ("row1 fails" in report.reason) == (verdict == "FAIL")
 
@@ -231,7 +231,7 @@ def _little_report(
     run(row, program, contract, None, artifact)
     test = data.read("test")
     few = Split("test", "synthetic", test.images[::16][:40], test.labels[::16][:40])
-    scores = SourceScores("source", "4" * 64, answers(few.images), "PyTorch")
+    scores = SourceScores("source", "4" * 64, answers(few.images), "PyTorch", 0.5)
     easy = PolicySettings(min_sensitivity=0, max_specificity_drop=0.5, max_auc_drop=0.5, min_agreement=0.9)
     asked = EvaluationInputs(few, data_record(data, few), scores, easy, isa=isa)  # type: ignore[arg-type]
     return evaluate(artifact, asked)
