@@ -1,8 +1,7 @@
 """Makes a bundle as small as those in `kept/`: `python tests/targets/make_kept_bundle.py OUT`.
 
 The model is a toy, fitted to the built-in synthetic set, that passes the policy on it: a rehearsal, and no
-evidence of anything. OUT/ort-int8 is the artifact, OUT/kept.zip its bundle for a phone, compressed for the
-repository, OUT/kept.pub the key it is signed with. Whoever releases a version copies these two to
+evidence of anything. OUT/ort-int8 is the artifact, OUT/kept.zip its bundle for a phone, OUT/kept.pub the key it is signed with. Whoever releases a version copies these two to
 `kept/VERSION.zip` and `kept/VERSION.pub`, and leaves those of earlier versions as they are.
 """
 
@@ -85,7 +84,7 @@ def main(out: Path) -> None:
     made = package(
         result.artifact, PackageRequest(find_profile("android-phone"), out, rehearsal=True, key=key)
     )
-    shutil.make_archive(str(out / "kept"), "zip", out, made.folder.name)
+    shutil.copyfile(made.archive, out / "kept.zip")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ __all__ = ["verify"]
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--public-key", metavar="KEY", help="Who must have signed it: a .pub file, or the line in it.")
 @click.option("--unsigned", is_flag=True, help="Accept a bundle that nothing shows the origin of.")
-@click.option("--explain", is_flag=True, help="Say for each check what it proves, and what not.")
-def verify(bundle: Path, public_key: str | None, unsigned: bool, explain: bool) -> None:
+@click.option("--brief", is_flag=True, help="A line for each check, without what it proves and what not.")
+def verify(bundle: Path, public_key: str | None, unsigned: bool, brief: bool) -> None:
     """Check a bundle: that nobody changed it, who made it, and that it should have been packaged.
 
     BUNDLE is the folder or the zip that `package` wrote. Nothing in it is run before everything else holds.
@@ -33,7 +33,7 @@ def verify(bundle: Path, public_key: str | None, unsigned: bool, explain: bool) 
     checks = verify_bundle(bundle, public_key)
     for check in checks:
         click.echo(_plain(f"{check.outcome:<12} {check.name:<10} {check.detail}"))
-        if explain:
+        if not brief:
             click.echo(f"{'':<23} proves: {check.proves}")
             click.echo(f"{'':<23} not:    {check.leaves_open}")
     if any(check.outcome == "NOT OK" for check in checks):

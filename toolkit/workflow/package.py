@@ -26,10 +26,9 @@ from udacimed_edge.targets.bundle.vectors import POOL, write_vectors
 from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.content import sentence
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.convert import convert_all
-from udacimed_edge.workflow.pages import render_all, renderers
+from udacimed_edge.workflow.pages import render_all, renderers, summary_of
 from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, device_item
 
 __all__ = ["Package", "PackageRequest", "add_runner", "convert_for", "package"]
@@ -156,7 +155,7 @@ def package(
             profile=profile,
             report=report,
             artifact=artifact.name,
-            summary=sentence(report),
+            summary=summary_of(report),
             executor=predictor.executor,
             signed=key is not None,
             budgets=budgets.how,
@@ -173,7 +172,7 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
     Raises:
         InputError: The report is damaged.
         GateRefusedError: There is none, it is not PASS, speaks of other bytes, was judged by other bounds
-            than the policy's own, or is a rehearsal where `rehearsal` is False.
+            than the policy's own, rests on somebody's word for the source model, or is a rehearsal where `rehearsal` is False.
     """
     path = report_of(artifact)
     if not path.exists():
@@ -188,6 +187,11 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
         )
     if report.verdict != "PASS":
         raise GateRefusedError(f"{artifact} is not proven: {report.reason}", "convert it on real radiographs")
+    if report.basis is None or report.basis.source == "stated":
+        raise GateRefusedError(
+            f"{artifact} is not proven: its source model is only stated, and was not computed here",
+            "validate it again, and name the model it was made from with --source",
+        )
     if report.rehearsal and not rehearsal:
         raise GateRefusedError(
             f"{artifact} is not proven: it passed a rehearsal only", "convert it on real radiographs"

@@ -10,12 +10,21 @@ from udacimed_edge.targets.bundle.bom import BOM, render_bom
 from udacimed_edge.targets.bundle.pages import render_pages
 from udacimed_edge.targets.bundle.spec import BundleSpec
 from udacimed_edge.targets.bundle.wheels import Wheel, requirements_text
+from udacimed_edge.validation.report import Report
 from udacimed_edge.workflow.report import CARD_NAME
 
-__all__ = ["HTML_NAME", "REQUIREMENTS", "render_all", "renderers"]
+__all__ = ["HTML_NAME", "REQUIREMENTS", "render_all", "renderers", "summary_of"]
 
 HTML_NAME = "report.html"
 REQUIREMENTS = "requirements.txt"
+
+
+def summary_of(report: Report) -> str:
+    """What the artifact found and missed, and what that rests on, for the first screen a clinician sees."""
+    from udacimed_edge.validation.rendering.content import sentence
+
+    basis = "" if report.basis is None else f" {str(report.basis)[:1].upper()}{str(report.basis)[1:]}."
+    return f"{'STATED, NOT PROVEN: ' if report.stated else ''}{sentence(report)}{basis}"
 
 
 def render_all(spec: BundleSpec, wheels: Sequence[Wheel]) -> dict[str, bytes]:

@@ -38,16 +38,16 @@ from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
 from udacimed_edge.validation.policy.clauses import Evidence
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.content import sentence
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.compare_pages import differing, drawn_by
-from udacimed_edge.workflow.pages import HTML_NAME, render_all, renderers
+from udacimed_edge.workflow.pages import HTML_NAME, render_all, renderers, summary_of
 from udacimed_edge.workflow.proofs import PROOFS
 
 __all__ = ["POLICIES", "Check", "Outcome", "is_origin_proven", "verify_bundle"]
 
 POLICIES = {
     "e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0": "0.1.0",
+    "478996aa330ff154a6dd1e0192892e9810d814603b6e529bd084af5aa1472215": "0.2.0",
 }
 """The digest of each version's policy, and the first version that had it."""
 
@@ -107,7 +107,7 @@ class _Bundle(Contents):
             profile=manifest.profile,
             report=self.report,
             artifact=manifest.artifact,
-            summary=sentence(self.report),
+            summary=summary_of(self.report),
             executor=str(self.vectors["computed_by"]),
             signed=manifest.signed,
             budgets=manifest.budgets,
@@ -221,18 +221,21 @@ def _check_report(bundle: _Bundle) -> str:
     other = [name for name, value in told.items() if getattr(manifest, name) != value]
     require(not other, f"manifest and report differ in {', '.join(other)}")
     require(report.verdict == "PASS", f"its verdict is {report.verdict}: {report.reason}")
-    return f"PASS, for this very artifact ({digest[:12]}), judged {report.created}"
+    told_by = report.basis is not None and report.basis.source == "stated"
+    require(not told_by, f"it rests on somebody's word for the source model: {report.basis}")
+    basis = "what it rests on was not recorded then" if report.basis is None else str(report.basis)
+    return f"{report.verdict_words}, for this very artifact ({digest[:12]}), judged {report.created}; {basis}"
 
 
 def _check_policy(bundle: _Bundle) -> str:
     """The bounds are those of a version, not somebody's own."""
     stated = bundle.report.policy
     require(stated.digest in POLICIES, "it was judged by bounds that no version had, up to this one")
+    require(stated.settings.digest() == stated.digest, "its bounds are not those that its digest stands for")
     if stated.digest != PolicySettings().digest():
         raise NotCheckedError(
             f"it is the policy of udacimed-edge {POLICIES[stated.digest]}, not this version's"
         )
-    require(stated.settings == PolicySettings(), "its bounds are not those that its digest stands for")
     return "the policy's own bounds"
 
 
