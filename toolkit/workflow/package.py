@@ -172,7 +172,8 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
     Raises:
         InputError: The report is damaged.
         GateRefusedError: There is none, it is not PASS, speaks of other bytes, was judged by other bounds
-            than the policy's own, rests on somebody's word for the source model, or is a rehearsal where `rehearsal` is False.
+            than the policy's own, rests on somebody's word for the source model, or is a rehearsal where
+            `rehearsal` is False.
     """
     path = report_of(artifact)
     if not path.exists():

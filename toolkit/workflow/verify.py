@@ -124,8 +124,7 @@ class _Bundle(Contents):
         version = self.manifest.toolkit_version
         if self.manifest.schema_version == 1 or version != __version__:
             raise NotCheckedError(
-                f"written by udacimed-edge {version}, its manifest by version {self.manifest.schema_version}: "
-                f"this one, {__version__}, makes only what it writes itself"
+                f"written by udacimed-edge {version}; this one, {__version__}, makes only its own pages again"
             )
         wheels = wheels_in(self) if self.runner else ()
         return render_all(self.spec, wheels)
