@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ __all__ = [
     "SourceRecord",
     "Verdict",
     "calibration_cost",
+    "names",
     "read_report",
     "with_digest",
     "write_report",
@@ -376,6 +378,23 @@ class Report(Record):
     def verdict_words(self) -> str:
         """The verdict, and whether it is only stated."""
         return f"{self.verdict}, stated" if self.stated and self.verdict != "SKIP" else self.verdict
+
+
+def names(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What to call each artifact: format, precision, the device elsewhere, and what tells it from others."""
+    short = [f"{r.artifact.format} {r.artifact.precision}{_elsewhere(r)}" for r in reports]
+    longer = [f"{name} ({r.artifact.digest[:8]})" for name, r in zip(short, reports, strict=True)]
+    full = [f"{name} {r.report_digest[:8]}" for name, r in zip(short, reports, strict=True)]
+    for choice in (short, longer):
+        if len(set(choice)) == len(choice):
+            return tuple(choice)
+    return tuple(full)
+
+
+def _elsewhere(report: Report) -> str:
+    """The device's name, where the answers were computed elsewhere."""
+    found, _, device = report.executor.partition("executed on ")
+    return f" on {device.split(',')[0]}" if device and not found else ""
 
 
 def calibration_cost(real: Report, synthetic: Metrics | None) -> CalibrationCost | None:

@@ -6,10 +6,10 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 from udacimed_edge.core.errors import OutputError
 from udacimed_edge.core.files import files_of, output_errors, replace_directory, write_atomic
+from udacimed_edge.runtime.signature import KEY_MARK
 from udacimed_edge.targets.bundle.archive import write_zip
 from udacimed_edge.targets.bundle.manifest import (
     UNLISTED,
@@ -22,7 +22,7 @@ from udacimed_edge.targets.bundle.runner import build_runner
 from udacimed_edge.targets.bundle.signing import SecretKey, sign_with
 from udacimed_edge.targets.bundle.spec import BundleSpec
 from udacimed_edge.targets.bundle.wheels import Wheel, fetch_wheels, pin
-from udacimed_edge.targets.devices.profile import DeviceProfile, Target
+from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.report import Report
 
 __all__ = ["add_runner", "close_bundle", "copy_artifact", "place_bundle"]
@@ -59,7 +59,7 @@ def add_runner(
     """
     if profile.runner is None:
         return ()
-    requirements = profile.runner.requirements[cast("Target", report.artifact.format)]
+    requirements = profile.runner.requirements[report.artifact.format]
     build_runner(folder).chmod(0o755)
     pinned = pin(requirements, report.environment.tools)
     return fetch_wheels(profile.runner, pinned, folder / "wheels", wheels)
@@ -91,8 +91,10 @@ def close_bundle(
     write_manifest(manifest_of(spec, renderers, list_files(folder)), folder)
     sums = write_sums(folder)
     if key is not None:
-        digest = spec.report.report_digest[:12]
-        sign_with(sums, key, f"udacimed-edge bundle {spec.name}, report {digest}")
+        # the key goes along so that a device can show its fingerprint; what it proves is on START-HERE.txt
+        about = f"udacimed-edge bundle {spec.name}, report {spec.report.report_digest[:12]}"
+        public = key.get_public_key().to_base64().decode()
+        sign_with(sums, key, f"{about}{KEY_MARK}{public}")
 
 
 def place_bundle(folder: Path, out: Path) -> tuple[Path, Path]:

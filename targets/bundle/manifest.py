@@ -70,8 +70,8 @@ class Manifest(_ManifestPart):
     """A bundle in one file.
 
     Attributes:
-        schema_version: The version of this form; 1 is udacimed-edge 0.1.0's, which does not have `signed`
-            and `renderers`.
+        schema_version: The version of this form; 1 is udacimed-edge 0.1.0's, which does not have the
+            last three before `files`.
         name: The bundle's folder: device, format and precision joined by hyphens.
         notice: The limit of use; begins with REHEARSAL where the artifact passed a rehearsal only.
         device: Name of the device.
@@ -89,6 +89,7 @@ class Manifest(_ManifestPart):
         report_digest: The report's own digest.
         budgets: By the name of each budget: what was checked and where, in words; figures that differ from
             run to run are left out.
+        contact: Name and telephone of the person to call; empty for a line to be filled in by hand.
         signed: Whether it was signed when it was packaged.
         renderers: By name, the version of what its pages were written and drawn with.
         files: Every file but `UNLISTED`, by its path relative to the bundle's folder, in POSIX form.
@@ -111,6 +112,7 @@ class Manifest(_ManifestPart):
     policy_digest: _Digest
     report_digest: _Digest
     budgets: dict[str, str]
+    contact: str = Field(default="", max_length=400)
     signed: bool = False
     renderers: dict[str, str] = Field(default_factory=dict)
     files: dict[str, FileEntry]
@@ -156,6 +158,7 @@ def manifest_of(spec: BundleSpec, renderers: Mapping[str, str], files: Mapping[s
         policy_digest=spec.report.policy.digest,
         report_digest=spec.report.report_digest,
         budgets=dict(spec.budgets),
+        contact=spec.contact,
         signed=spec.signed,
         renderers=dict(renderers),
         files=dict(files),
@@ -207,6 +210,8 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} is a manifest of version {str(version)[:40]}; this udacimed-edge reads versions 1 and 2"
         )
     manifest = validated(Manifest, text, path, _WHAT)
-    if version == 1 and (manifest.signed or manifest.renderers or manifest.toolkit_version not in _FIRST):
+    if version == 1 and (
+        manifest.signed or manifest.renderers or manifest.contact or manifest.toolkit_version not in _FIRST
+    ):
         raise InputError(f"{path} is not {_WHAT}: version 1 is that of udacimed-edge {', '.join(_FIRST)}")
     return manifest

@@ -17,6 +17,14 @@ __all__ = ["render_pages"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+_COMPILED = {
+    "ort": "It was compiled against stand-ins of the library's classes.",
+    "litert": "It was compiled against stand-ins of the library's classes.",
+    "coreml": "No Swift compiler has seen it: it was read against Apple's documentation.",
+    "openvino": "",
+}
+"""What is known of the lines of code, by format."""
+
 _INSTALL = {"linux": "install.sh", "windows": "install.bat"}
 
 
@@ -33,6 +41,7 @@ def render_pages(spec: BundleSpec) -> dict[str, bytes]:
 def _values(spec: BundleSpec) -> dict[str, Any]:
     runner = spec.profile.runner
     windows = spec.profile.operating_system == "windows"
+    dicom = runner is not None and "pydicom" in runner.requirements[spec.format]
     return {
         **vars(spec),
         "facts": spec,
@@ -40,9 +49,12 @@ def _values(spec: BundleSpec) -> dict[str, Any]:
         "rehearsal": REHEARSAL,
         "runner": runner,
         "count": COUNT,
-        "dicom": runner is not None and "pydicom" in runner.requirements[spec.format],
+        "dicom": dicom,
         "install": "install.bat" if windows else "sh install.sh",
-        "python": r"venv\Scripts\python" if windows else "venv/bin/python",
+        "windows": windows,
+        "python": f"py -{runner.python[0]}" if windows and runner else "python3",
+        "wanted": "PNG, JPEG, TIFF, BMP" + (", DICOM" if dicom else ""),
+        "compiled": _COMPILED[spec.format],
         "snippet": f"{spec.format}.md",
         "budget_line": spec.budgets["latency_ms"].partition(":")[0],
         "wrap": lambda text: textwrap.fill(text, 76, initial_indent="   ", subsequent_indent="   "),

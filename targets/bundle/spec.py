@@ -39,6 +39,7 @@ class BundleSpec:
         signed: Whether the bundle is signed where it is packaged.
         budgets: By budget, what was checked and where.
         toolkit_version: The version of udacimed-edge that packages.
+        contact: Name and telephone of the person to call; empty for a line to be filled in by hand.
     """
 
     profile: DeviceProfile
@@ -49,6 +50,7 @@ class BundleSpec:
     signed: bool
     budgets: Mapping[str, str]
     toolkit_version: str
+    contact: str = ""
 
     @property
     def name(self) -> str:
@@ -58,7 +60,7 @@ class BundleSpec:
     @property
     def format(self) -> Target:
         """The artifact's; that the device takes it was checked."""
-        return cast("Target", self.report.artifact.format)
+        return self.report.artifact.format
 
     @property
     def precision(self) -> Precision:

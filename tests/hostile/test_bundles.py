@@ -1,4 +1,4 @@
-"""Zips that a stranger made of a bundle: refused on every Python, within a second's work, and nothing escapes."""
+"""Zips that a stranger made of a bundle: refused on every Python, and nothing escapes."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def deflated(files: dict[str, bytes], path: Path) -> None:
 def filler(size: int) -> str:
     """JSON text that shrinks no more than 90 times, so that no bound on bombs meets it."""
     words = [hashlib.sha256(str(number).encode()).hexdigest()[:6] for number in range(8)]
-    items = []
+    items: list[str] = []
     while size > 0:
         items.append(f'"{words[len(items) % 8]}":{len(items) // 700}')
         size -= len(items[-1]) + 3
@@ -203,7 +203,7 @@ finally:
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kibibytes on Linux")
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_small_zip_takes_little(tmp_path: Path, bomb: str) -> None:
-    """A zip of a few hundred kB never takes more than 1 GB or 10 s of work, and is refused with its reason."""
+    """A zip of a few hundred kB never takes more than 1 GB or 10 s, and is refused with its reason."""
     pytest.importorskip("onnxruntime")
     files = bundle_files()
     files[f"{ROOT}/report.json"] = BOMBS[bomb]()

@@ -1,8 +1,9 @@
 """Makes a bundle as small as those in `kept/`: `python tests/targets/make_kept_bundle.py OUT`.
 
 The model is a toy, fitted to the built-in synthetic set, that passes the policy on it: a rehearsal, and no
-evidence of anything. OUT/ort-int8 is the artifact, OUT/kept.zip its bundle for a phone, OUT/kept.pub the key it is signed with. Whoever releases a version copies these two to
-`kept/VERSION.zip` and `kept/VERSION.pub`, and leaves those of earlier versions as they are.
+evidence of anything. OUT/ort-int8 is the artifact, OUT/kept.zip its bundle for a phone, OUT/kept.pub the
+key it is signed with. Whoever releases a version copies these two to `kept/VERSION.zip` and
+`kept/VERSION.pub`, and leaves those of earlier versions as they are.
 """
 
 from __future__ import annotations

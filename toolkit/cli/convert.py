@@ -21,6 +21,7 @@ from udacimed_edge.cli.options import (
     source_options,
     targets,
 )
+from udacimed_edge.runtime.formats import FORMATS
 
 if TYPE_CHECKING:
     from udacimed_edge.workflow.plan import Item
@@ -36,7 +37,7 @@ PAGE = "report.html"
 @click.option(
     "--target",
     type=Named("target", targets),
-    help="ort, coreml, litert, openvino, triton, all, or a device (see `udacimed-edge targets`).",
+    help=f"{', '.join(FORMATS)}, all, or a device (see `udacimed-edge targets`).",
 )
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(

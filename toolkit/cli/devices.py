@@ -49,6 +49,7 @@ def targets(name: str | None) -> None:
 @click.option(
     "--wheels", type=click.Path(path_type=Path), help="Take the wheels from here, without a network."
 )
+@click.option("--contact", default="", help="Name and telephone of the person to call, for START-HERE.txt.")
 @click.option("--rehearsal", is_flag=True, help="Package a rehearsal too, marked on every page: no evidence.")
 @data_option
 def package(
@@ -58,6 +59,7 @@ def package(
     out: Path,
     sign: Path | None,
     wheels: Path | None,
+    contact: str,
     rehearsal: bool,
     data: str | None,
 ) -> None:
@@ -80,7 +82,7 @@ def package(
     device = find_profile(str(target)) if profile is None else read_profile(profile)
     console = Console(stderr=True)
     ask = None if sign is None else password_of(sign)
-    request = PackageRequest(device, out, rehearsal, wheels, sign, ask)
+    request = PackageRequest(device, out, rehearsal, wheels, sign, ask, contact)
     with staging(out) as folder:
         found = artifact or _converted(request, data, folder, console)
         with console.status("packaging") as status:

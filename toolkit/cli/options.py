@@ -74,7 +74,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
 def targets() -> list[str]:
     """What `--target` takes: formats, "all", and devices."""
-    from udacimed_edge.converters import FORMATS
+    from udacimed_edge.runtime.formats import FORMATS
 
     return [*FORMATS, "all", *devices()]
 

@@ -34,6 +34,9 @@ from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, devic
 __all__ = ["Package", "PackageRequest", "add_runner", "convert_for", "package"]
 
 
+MAX_CONTACT = 200
+
+
 @dataclass(frozen=True)
 class PackageRequest:
     """What `package` was asked for.
@@ -45,6 +48,7 @@ class PackageRequest:
         wheels: A folder to take the wheels from instead of the network.
         key: The secret key to sign with.
         ask: Gives the key's password, where it has one; None where nobody can be asked.
+        contact: Name and telephone of the person to call, for START-HERE.txt.
     """
 
     profile: DeviceProfile
@@ -53,6 +57,7 @@ class PackageRequest:
     wheels: Path | None = None
     key: Path | None = None
     ask: Callable[[], str] | None = None
+    contact: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ def package(
         OutputError: The bundle cannot be written.
     """
     artifact, profile = locate(path), request.profile
+    if not request.contact.isprintable() or len(request.contact) > MAX_CONTACT:
+        raise InputError(f"the contact is one printable line of at most {MAX_CONTACT} characters")
     key = None if request.key is None else load_key(request.key, request.ask)
     report = _require_proof(artifact, request.rehearsal)
     _require_choice(report, profile)
@@ -160,6 +167,7 @@ def package(
             signed=key is not None,
             budgets=budgets.how,
             toolkit_version=__version__,
+            contact=request.contact,
         )
         close_bundle(folder, spec, render_all(spec, wheels), renderers(), key)
         notify("zip")

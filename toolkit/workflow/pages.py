@@ -21,7 +21,7 @@ REQUIREMENTS = "requirements.txt"
 
 def summary_of(report: Report) -> str:
     """What the artifact found and missed, and what that rests on, for the first screen a clinician sees."""
-    from udacimed_edge.validation.rendering.content import sentence
+    from udacimed_edge.validation.rendering.statements import sentence
 
     basis = "" if report.basis is None else f" {str(report.basis)[:1].upper()}{str(report.basis)[1:]}."
     return f"{'STATED, NOT PROVEN: ' if report.stated else ''}{sentence(report)}{basis}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from udacimed_edge.converters import FORMATS
 from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import EdgeError, InputError
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.targets.devices.profile import DeviceProfile, find_profile
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings

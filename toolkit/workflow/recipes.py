@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from udacimed_edge.converters.base import QuantizationRecipe
 from udacimed_edge.core.errors import UnsupportedError
 from udacimed_edge.runtime.contract import Contract
+from udacimed_edge.runtime.formats import QuantizationRecipe
 from udacimed_edge.validation.judging.evaluate import in_batches, open_predictor
 from udacimed_edge.validation.judging.inputs import EvaluationInputs
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics

@@ -112,6 +112,7 @@ class _Bundle(Contents):
             signed=manifest.signed,
             budgets=manifest.budgets,
             toolkit_version=manifest.toolkit_version,
+            contact=manifest.contact,
         )
 
     @cached_property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from udacimed_edge.core.errors import InputError, UnsupportedError
 from udacimed_edge.core.extras import require_installed
 from udacimed_edge.core.files import files_of, path_digest, sha256_file
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
-from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
+from udacimed_edge.runtime.formats import FormatSpec, format_of
+from udacimed_edge.runtime.reader import open_artifact
 from udacimed_edge.validation.judging.audit import ComputeCost, count_macs, weight_dtypes
 from udacimed_edge.validation.judging.inputs import (
     EvaluationInputs,
@@ -113,21 +115,20 @@ def check_source(source: SourceScores, split: Split, settings: PolicySettings) -
 
 
 def open_predictor(path: Path, threads: int = 0) -> Predictor:
-    """Open an artifact through its runtime; Core ML off macOS through our MIL executor.
+    """Open an artifact through its runtime, or through what stands in for that here: see FormatSpec.
 
     Raises:
         InputError: Not an artifact of ours, or damaged.
         ExtraMissingError: The format's runtime is not installed.
         UnsupportedError: It cannot be executed here.
     """
-    module, extra = _RUNTIMES[path.suffix]
-    require_installed(module, extra)
+    row = format_of(path)
+    _require_runtime(row)
     try:
-        if path.suffix == ".mlpackage" and sys.platform != "darwin":
-            from udacimed_edge.validation.coreml import executor
-
-            return executor.open_artifact(path)
-        return open_artifact(path, threads)
+        if (stand_in := row.stand_in_here) is None:
+            return open_artifact(path, threads)
+        stand_in_open = import_module(stand_in.module).open_artifact
+        return cast("Callable[[Path, int], Predictor]", stand_in_open)(path, threads)
     except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
 
@@ -143,21 +144,16 @@ def contract_of(artifact: Path) -> Contract:
         return open_predictor(artifact, threads=1).contract
     from udacimed_edge.runtime.coreml import read_contract
 
-    require_installed(*_RUNTIMES[artifact.suffix])
+    _require_runtime(format_of(artifact))
     try:
         return read_contract(artifact)
     except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
 
 
-_RUNTIMES = {
-    ".ort": ("onnxruntime", "ort"),
-    ".mlpackage": ("coremltools", "coreml"),
-    ".tflite": ("ai_edge_litert", "litert"),
-    ".xml": ("openvino", "openvino"),
-    ".triton": ("onnxruntime", "ort"),
-}
-assert _RUNTIMES.keys() == SUFFIXES.keys()
+def _require_runtime(row: FormatSpec) -> None:
+    for module in row.to_execute:
+        require_installed(module, row.extra)
 
 
 def evaluate(

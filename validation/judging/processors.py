@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 import udacimed_edge
 from udacimed_edge.core import machine
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.validation.judging.emulation import PATIENCE_S, Command, Emulator, run_all
 from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, IsaChoice, RunSettings
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, invariance, prediction_digest
@@ -45,8 +46,8 @@ class ProcessorCase:
     """One processor and how its answers are computed.
 
     Attributes:
-        name: Its format first.
-        format: Its name.
+        name: Its format first; in `_PROCESSORS` as a format's row names it.
+        format: The format's name; empty in `_PROCESSORS`, as several formats may name one.
         processor: What it stands for, in words.
         module: What runs in its process: `python -m MODULE ARTIFACT IMAGES.npy ANSWERS.npy`.
         needs: The instruction set without which this machine cannot stand for it.
@@ -81,47 +82,49 @@ class ProcessorCase:
 
 _HASWELL = Emulator("qemu-x86_64-static", "Haswell")
 _CORTEX_A72 = Emulator("qemu-aarch64-static", "cortex-a72", foreign=True)
-_LAPTOP = "x86-64 without VNNI (Haswell, 2013)"
-_RASPBERRY = "ARM Cortex-A72 (Raspberry Pi 4)"
 
-CASES = (
-    ProcessorCase("openvino-native", "openvino", "this machine"),
+_PROCESSORS = (
+    ProcessorCase("native", "", "this machine"),
+    ProcessorCase("haswell", "", "x86-64 without VNNI (Haswell, 2013)", emulator=_HASWELL),
+    ProcessorCase("cortex-a72", "", "ARM Cortex-A72 (Raspberry Pi 4)", emulator=_CORTEX_A72),
     ProcessorCase(
-        "openvino-avx512",
-        "openvino",
+        "avx512",
+        "",
         "x86-64 with AVX-512, without VNNI",
         needs="avx512f",
         environment={"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     ),
     ProcessorCase(
-        "openvino-avx2",
-        "openvino",
+        "avx2",
+        "",
         "x86-64 with AVX2, without VNNI",
         needs="avx2",
         environment={"ONEDNN_MAX_CPU_ISA": "AVX2"},
     ),
-    ProcessorCase("ort-native", "ort", "this machine"),
-    ProcessorCase("ort-haswell", "ort", _LAPTOP, emulator=_HASWELL),
-    ProcessorCase("ort-cortex-a72", "ort", _RASPBERRY, emulator=_CORTEX_A72),
-    ProcessorCase("litert-native", "litert", "this machine"),
-    ProcessorCase("litert-haswell", "litert", _LAPTOP, emulator=_HASWELL),
-    ProcessorCase("litert-cortex-a72", "litert", _RASPBERRY, emulator=_CORTEX_A72),
     # The judged run stands for itself: running it once more is what takes longest of all
+    ProcessorCase("judged", "", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED),
     ProcessorCase(
-        "coreml-judged", "coreml", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED
-    ),
-    ProcessorCase(
-        "coreml-half-sums",
-        "coreml",
+        "half-sums",
+        "",
         "a device that adds in float16",
         module="udacimed_edge.validation.coreml.fp16_accumulation",
     ),
 )
-"""Every case, in the order in which they are shown.
+"""What a format's row can name. ONEDNN_MAX_CPU_ISA caps the instruction sets of OpenVINO's kernels
+(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html)."""
 
-ONEDNN_MAX_CPU_ISA caps the instruction sets of OpenVINO's kernels
-(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html).
-"""
+
+def _cases() -> tuple[ProcessorCase, ...]:
+    known = {case.name: case for case in _PROCESSORS}
+    return tuple(
+        replace(known[name], name=f"{row.name}-{name}", format=row.name)
+        for row in FORMATS.values()
+        for name in row.processors
+    )
+
+
+CASES = _cases()
+"""Every case of every format, in the order in which they are shown."""
 
 
 def cases_of(format_name: str, precision: str, choice: IsaChoice) -> tuple[ProcessorCase, ...]:

@@ -121,14 +121,15 @@ class PolicySettings(Record):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def artifact_policy(settings: PolicySettings, evidence: Evidence) -> Policy:
+def artifact_policy(settings: PolicySettings, evidence: Evidence | None = None) -> Policy:
     """What an artifact must satisfy before it is packaged.
 
     Args:
         settings: The bounds.
-        evidence: What was asked of it besides, and must hold then: INT8 recipes, other processors, altered
-            images, the same answers here as on a device.
+        evidence: Holds what was asked of it besides, and must hold then: INT8 recipes, other processors,
+            altered images, the same answers here as on a device. None where nothing was.
     """
+    evidence = evidence or Evidence(artifact=None, non_finite=0)
     asked: tuple[tuple[object, Clause], ...] = (
         (evidence.altered, AlteredAgreement(settings.min_agreement)),
         (evidence.executed_here, DeviceAgreement(settings.min_agreement)),

@@ -141,7 +141,8 @@ def laptop(stick: Stick) -> Stick:
     device = find_profile("clinic-laptop")
     assert device.runner is not None
     tools = read_report(stick.folder / "report.json").environment.tools
-    for name in ("numpy", "pillow", "onnxruntime"):
+    for requirement in device.runner.requirements["ort"]:
+        name = re.split("[<>=!~]", requirement)[0].replace("-", "_")
         for python in device.runner.python:
             tag = f"cp{python.replace('.', '')}"
             wheel(stick.folder / "wheels", name, tools.get(name, "1.0"), f"{tag}-{tag}-{TAGS}")
@@ -212,7 +213,8 @@ def test_a_laptop_s_bundle_holds(laptop: Stick) -> None:
     assert laptop.wrong() == {}
     assert laptop.check("runner").outcome == laptop.check("wheels").outcome == "ok"
     detail = laptop.check("wheels").detail
-    assert re.fullmatch(r"numpy, onnxruntime, pillow: \d+ wheels, pinned, for x86_64", detail)
+    names = "numpy, onnxruntime, pillow, pydicom, pylibjpeg, pylibjpeg-libjpeg, pylibjpeg-openjpeg"
+    assert re.fullmatch(rf"{names}: \d+ wheels, pinned, for x86_64", detail)
     assert "install.sh" in laptop.check("pages").detail
 
 
@@ -269,7 +271,11 @@ def flip(path: Path) -> None:
 
 def put(name: str, content: str) -> Callable[[Stick], None]:
     """Write a file."""
-    return lambda stick: (stick.folder / name).write_text(content, encoding="utf-8") and None
+
+    def apply(stick: Stick) -> None:
+        (stick.folder / name).write_text(content, encoding="utf-8")
+
+    return apply
 
 
 def listed(change: Callable[[Stick], object], **manifest: Any) -> Callable[[Stick], None]:
@@ -289,7 +295,12 @@ def resealed(change: Callable[[Report], Report], **manifest: Any) -> Callable[[S
 
 def rewritten(change: Callable[[Report], Report]) -> Callable[[Stick], None]:
     """The same by a forger who writes every page again."""
-    return lambda stick: (stick.report(change), stick.write_again()) and None
+
+    def apply(stick: Stick) -> None:
+        stick.report(change)
+        stick.write_again()
+
+    return apply
 
 
 def updated(**fields: Any) -> Callable[[Report], Report]:
@@ -383,6 +394,12 @@ def doubled(path: Path) -> None:
     """Name a key of a JSON file twice."""
     text = path.read_text(encoding="utf-8").rstrip()
     path.write_text(f'{text[:-1]}, "artifact": "x", "artifact": "x"}}', encoding="utf-8")
+
+
+def doubled_manifest(stick: Stick) -> None:
+    """Name a key of the manifest twice, and list it anew."""
+    doubled(stick.folder / "manifest.json")
+    write_sums(stick.folder)
 
 
 def unsorted_sums(stick: Stick) -> None:
@@ -572,7 +589,7 @@ CHANGES: dict[str, tuple[Callable[[Stick], object], str, str]] = {
     ),
     "a self-test that is no JSON": (listed(put(VECTORS, "{")), "vectors", "is not a self-test"),
     "a manifest with a key twice": (
-        lambda s: (doubled(s.folder / "manifest.json"), write_sums(s.folder)),
+        doubled_manifest,
         "manifest",
         "stands twice",
     ),
@@ -693,7 +710,7 @@ LAPTOP_CHANGES: dict[str, tuple[Callable[[Stick], object], str, str]] = {
     "a package more": (
         written_again(lambda s: wheel(s.folder / "wheels", "evil", "1.0", "py3-none-any")),
         "wheels",
-        "needs numpy, onnxruntime, pillow and holds",
+        "needs numpy, onnxruntime, pillow, pydicom, pylibjpeg, pylibjpeg-libjpeg, pylibjpeg-openjpeg and",
     ),
     "a wheel of another name inside": (
         written_again(lambda s: rewrapped(s, "evil")),

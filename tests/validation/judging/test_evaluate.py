@@ -198,9 +198,7 @@ def test_a_poor_source_is_refused(scores: NDArray[np.float64], threshold: float,
     """A source model that misses too many, alarms too often or answers NaN is not worth converting."""
     split = Split("test", "custom", images(), LABELS)
     with pytest.raises(GateRefusedError, match=message):
-        check_source(
-            SourceScores("source", "4" * 64, scores, "a test", 0.5), split, threshold, PolicySettings()
-        )
+        check_source(SourceScores("source", "4" * 64, scores, "a test", threshold), split, PolicySettings())
 
 
 def test_a_missing_runtime_names_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
