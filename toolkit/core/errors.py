@@ -11,6 +11,7 @@ __all__ = [
     "ExtraMissingError",
     "GateRefusedError",
     "InputError",
+    "OriginError",
     "OutputError",
     "StatedError",
     "UnsupportedError",
@@ -81,3 +82,9 @@ class StatedError(EdgeError):
     """A verdict rests on somebody's word, for the answers or for the source model, and is no proof."""
 
     exit_code = 9
+
+
+class OriginError(EdgeError):
+    """A bundle is whole, and nothing shows who made it."""
+
+    exit_code = 10
