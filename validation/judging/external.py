@@ -146,13 +146,13 @@ def _read_csv(path: Path, most_rows: int) -> _Columns:
     rows = csv.DictReader(lines, skipinitialspace=True)
     index, runs, values = [], [], []
     row: Mapping[str, Any] = {}
-    number = 1 + len(stated)
+    header = number = 1 + len(stated)
     try:
         wanted = _wanted(path, rows.fieldnames or ())
-        for number, row in enumerate(rows, number + 1):  # noqa: B007  # where it stopped is told below
+        for number, row in enumerate(rows, header + 1):  # noqa: B007 - the error below tells where it stopped
             index.append(_index_of(row["index"]))
             runs.append(_index_of(row.get("run") or "1"))
-            values.append([number_of(row[name]) for name in wanted])
+            values.append([_answer_of(row[name]) for name in wanted])
     except (AttributeError, ValueError, csv.Error) as error:  # AttributeError: a row that ends too early
         raise InputError(f"{path}, line {number}: '{_line(row)}' is not a row of numbers", _FORMAT) from error
     return stated, np.array(index, np.int64), np.array(runs, np.int64), np.array(values, np.float64)
@@ -169,6 +169,16 @@ def _index_of(text: str) -> int:
     return number
 
 
+def _answer_of(text: str) -> float:
+    """A number, or NaN where it says itself that it is none: what answers so is told from a damaged file.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    word = text.strip().lower().lstrip("+-")
+    return float("nan") if word in ("nan", "inf", "infinity") else number_of(text)
+
+
 def _line(row: Mapping[str, Any]) -> str:
     return ",".join("" if value is None else str(value) for value in row.values())[:100]
 
@@ -181,8 +191,8 @@ def _wanted(path: Path, columns: Any) -> tuple[str, ...]:
         if {"index", *wanted} <= set(columns):
             return wanted
     raise InputError(
-        f"{path} has the columns {', '.join(columns)[:100] or 'none'}; needed: index and {' and '.join(_LOGITS)}, "
-        f"or index and {_PROBABILITY}",
+        f"{path} has the columns {', '.join(columns)[:100] or 'none'}; needed: index and "
+        f"{' and '.join(_LOGITS)}, or index and {_PROBABILITY}",
         _FORMAT,
     )
 
@@ -203,7 +213,7 @@ def _read_npz(path: Path, most_rows: int) -> _Columns:
             f"{values.dtype}{values.shape} do not fit together",
             _FORMAT,
         )
-    stated = {key: str(found[key]) for key in ("artifact", "device") if key in found}
+    stated: dict[str, str] = {key: str(found[key]) for key in ("artifact", "device") if key in found}
     return stated, index, runs, values.astype(np.float64).reshape(len(index), -1)
 
 
