@@ -1,52 +1,25 @@
-"""One row per format, and the one way a format is converted: requires, convert, ensures."""
+"""The one way a format is converted: requires, convert, ensures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.converters.calibration import require_usable
-from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ConversionError, EdgeError, InputError
-from udacimed_edge.core.extras import is_installed, require_installed
+from udacimed_edge.core.extras import require_installed
 from udacimed_edge.core.files import full_disk, output_errors
 from udacimed_edge.runtime.contract import Contract
+from udacimed_edge.runtime.formats import FormatSpec, QuantizationRecipe
 
-__all__ = ["Format", "Quantization", "QuantizationRecipe", "run"]
-
-Ranges = Literal["min-max", "percentile", "moving average", "mean of extremes"]
-
-
-@dataclass(frozen=True)
-class QuantizationRecipe:
-    """One way to make INT8; a format's recipes are tried in order until one holds.
-
-    Attributes:
-        number: 1 for the lowest.
-        name: The method, in words.
-        ranges: How the ranges of activations follow from the calibration images.
-        float_layers: How many layers, of those that hurt most, stay in float.
-        activation_bits: 8 or 16.
-        saturating: Use all 8 bits of a weight: faster or finer where the processor has VNNI, wrong where
-            products saturate for want of it. Made for comparison alone.
-    """
-
-    number: int
-    name: str
-    ranges: Ranges = "min-max"
-    float_layers: int = 0
-    activation_bits: Literal[8, 16] = 8
-    saturating: bool = False
-
-    def __str__(self) -> str:
-        """What the contract says of it."""
-        return f"recipe {self.number}: {self.name}"
+__all__ = ["Quantization", "QuantizationRecipe", "converter_of", "run"]
 
 
 @dataclass(frozen=True)
@@ -67,48 +40,18 @@ class Quantization:
 Convert = Callable[[Path, Contract, Quantization | None, Path], None]
 
 
-@dataclass(frozen=True)
-class Format:
-    """What the toolkit knows of a format.
+def converter_of(row: FormatSpec) -> Convert:
+    """How a format is written: `convert` of the module of its name.
 
-    Attributes:
-        name: What a person types, for example "ort".
-        title: What a table prints.
-        suffix: Of the artifact, with its dot.
-        extra: The extra that installs its libraries.
-        to_convert: Modules that converting takes.
-        to_execute: Modules that running an artifact takes on this operating system.
-        precisions: What it can be converted to, the default first.
-        standard: What `--target all` makes.
-        convert: (exported program, contract, how INT8 is made or None, file to write) -> None.
-        recipes: The ways to make its INT8, the first to try first; empty where it has no INT8.
-        calibrated: Whether its INT8 is calibrated on images; weights alone need none.
-        can_saturate: Whether its usual INT8 saturates on a processor without VNNI; ours then keeps clear of
-            that, and a report shows what it would have cost not to.
-        output: What the artifact answers, for its contract.
+    Returns:
+        (exported program, contract, how INT8 is made or None, file to write) -> None.
     """
-
-    name: str
-    title: str
-    suffix: str
-    extra: str
-    to_convert: tuple[str, ...]
-    to_execute: tuple[str, ...]
-    precisions: tuple[Precision, ...]
-    standard: tuple[Precision, ...]
-    convert: Convert
-    recipes: tuple[QuantizationRecipe, ...] = ()
-    calibrated: bool = True
-    can_saturate: bool = False
-    output: str = "two logits: normal, pneumonia"
-
-    def missing(self) -> list[str]:
-        """The modules that are not installed, of those that converting or executing takes."""
-        needed = dict.fromkeys((*self.to_convert, *self.to_execute))
-        return [module for module in needed if not is_installed(module)]
+    return cast("Convert", import_module(f"{__package__}.{row.name}").convert)
 
 
-def run(row: Format, program: Path, contract: Contract, quantization: Quantization | None, out: Path) -> None:
+def run(
+    row: FormatSpec, program: Path, contract: Contract, quantization: Quantization | None, out: Path
+) -> None:
     """Convert once, and hold the format to what every format promises.
 
     Args:
@@ -137,7 +80,7 @@ def run(row: Format, program: Path, contract: Contract, quantization: Quantizati
         require_installed(module, row.extra)
     try:
         with output_errors(out):
-            row.convert(program, contract, quantization, out)
+            converter_of(row)(program, contract, quantization, out)
     except EdgeError:
         raise
     except Exception as error:  # four families of libraries, each with exceptions of its own

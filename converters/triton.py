@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from udacimed_edge.converters.base import Quantization
-from udacimed_edge.converters.ort_mobile import INPUT, OUTPUT, add_contract, float_model
+from udacimed_edge.converters.ort import INPUT, OUTPUT, add_contract, float_model
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import KEY, SIDE, Contract
 from udacimed_edge.runtime.triton import CONFIG, MODEL

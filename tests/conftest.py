@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,41 @@ from udacimed_edge.core.data import ENVIRONMENT_VARIABLE, DataSet, open_data
 
 if TYPE_CHECKING:
     import torch
+
+
+LEFT_OUT = tuple(name for name in ("torch", "medmnist") if importlib.util.find_spec(name) is None)
+"""What examples/python313.py leaves out; nothing in a whole environment."""
+
+
+def _skip_or_fail(report: pytest.TestReport | pytest.CollectReport, path: Path) -> None:
+    """Make a failure for want of torch a skip and, with REQUIRE_ALL=1, a skip a failure."""
+    said = report.longreprtext + report.capstdout + report.capstderr
+    absent = [name for name in LEFT_OUT if f"No module named '{name}'" in said]
+    if report.failed and absent:
+        report.outcome = "skipped"
+        report.longrepr = (str(path), 0, f"Skipped: {absent[0]} is not installed here")
+    if report.skipped and os.environ.get("REQUIRE_ALL") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_ALL is set, and this was not checked. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Look at the outcome of a test."""
+    report = yield
+    _skip_or_fail(report, item.path)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Look at the outcome of reading a test module."""
+    report = yield
+    _skip_or_fail(report, collector.path)
+    return report
 
 
 @pytest.fixture(scope="session")

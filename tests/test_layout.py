@@ -29,7 +29,8 @@ ORDER = (
     ("source", "validation.metrics", "validation.coreml", "targets.devices"),
     ("validation.policy",),
     ("validation.report",),
-    ("converters", "validation.judging", "validation.rendering", "targets.bundle"),
+    ("converters", "validation.judging", "targets.bundle"),
+    ("validation.rendering",),
     ("workflow",),
     ("optimization",),
     ("benchmark",),
@@ -137,8 +138,8 @@ def test_imports_point_one_way(name: str) -> None:
         ("validation.judging.evaluate", "def f():\n    import udacimed_edge.targets.bundle.bundle", True),
         ("targets.bundle.pages", "from udacimed_edge.validation.report import Report", False),
         ("targets.bundle.pages", "from udacimed_edge.validation.rendering import html", True),
-        ("converters.ort_mobile", "import onnx, torch", False),
-        ("converters.ort_mobile", "import udacimed_edge.core.data, udacimed_edge.workflow.convert", True),
+        ("converters.ort", "import onnx, torch", False),
+        ("converters.ort", "import udacimed_edge.core.data, udacimed_edge.workflow.convert", True),
         ("core.data", "from udacimed_edge.source.network import build_resnet18", True),
         ("core.data", "from udacimed_edge import __version__", False),
         ("core.files", "from udacimed_edge.source import load", True),
@@ -301,11 +302,11 @@ def test_the_version_is_the_installed_one() -> None:
 
 @checkout
 def test_the_extra_all_is_every_format_s() -> None:
-    """`[all]` installs what the extras of the formats install, no more and no less."""
+    """`[all]` installs what the extras of the formats and of DICOM install, no more and no less."""
     from udacimed_edge.converters import FORMATS
 
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert sorted(extras["all"]) == sorted(
-        line for extra in {row.extra for row in FORMATS.values()} for line in extras[extra]
+        line for extra in {"dicom", *(row.extra for row in FORMATS.values())} for line in extras[extra]
     )

@@ -8,4 +8,4 @@ user's working directory, and the gate with it.
 if __name__ != "udacimed_edge":
     raise ImportError(f"import udacimed_edge, not {__name__}: install the project with `pip install -e .`")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +13,14 @@ from pydantic import Field
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import write_atomic
 from udacimed_edge.core.json_reader import read_json, validated
-from udacimed_edge.validation.metrics.records import Comparison, Invariance, Metrics, Record
+from udacimed_edge.validation.metrics.records import Agreement, Comparison, Invariance, Metrics, Record
 from udacimed_edge.validation.policy.clauses import ClauseResult
 from udacimed_edge.validation.policy.policy import PolicySettings
 
 __all__ = [
     "LIMITS",
     "ArtifactRecord",
+    "BasisRecord",
     "CalibrationCost",
     "CalibrationRecord",
     "DataRecord",
@@ -33,6 +35,7 @@ __all__ = [
     "SourceRecord",
     "Verdict",
     "calibration_cost",
+    "names",
     "read_report",
     "with_digest",
     "write_report",
@@ -111,12 +114,68 @@ class DataRecord(Record):
 
 
 class SourceRecord(Record):
-    """The model the artifact was made from; `scores_from` says where its probabilities come from."""
+    """The model the artifact was made from.
+
+    Attributes:
+        name: Of the model.
+        digest: SHA-256 of its file.
+        scores_from: Where its probabilities come from, in words.
+        metrics: Its own figures at its own threshold.
+        threshold: Its own; None in what version 0.1.0 wrote, which scored it at the artifact's.
+        notes: What was assumed about its file, in lines.
+    """
 
     name: str
     digest: str
     scores_from: str
     metrics: Metrics
+    threshold: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class BasisRecord(Record):
+    """What a verdict rests on: what was executed here, and what is only somebody's word.
+
+    Attributes:
+        answers: "executed here", or "stated": then they come from a file.
+        answers_by: What computed; or where they were computed, and the file that says so.
+        source: "computed here" where the source model answered itself, which also says threshold, labels and
+            normalisation; or "stated".
+        source_by: What computed; or whose word it is.
+        executed_here: How stated answers agree with those computed here; None where one kind is missing.
+        altered: How the artifact agrees with the source model on images altered by code; None where one of
+            the two was not executed here.
+    """
+
+    answers: Literal["executed here", "stated"]
+    answers_by: str
+    source: Literal["computed here", "stated"]
+    source_by: str
+    executed_here: Agreement | None = None
+    altered: Agreement | None = None
+
+    @property
+    def answers_unproven(self) -> bool:
+        """Whether the answers are somebody's word, and nothing executed here agrees with them."""
+        return self.answers == "stated" and self.executed_here is None
+
+    def __str__(self) -> str:
+        """In a sentence for people."""
+        answers = f"executed here by {self.answers_by}"
+        if self.answers == "stated":
+            answers = f"the answers are stated, not executed here: {self.answers_by}"
+        if self.executed_here is not None:
+            found = self.executed_here
+            answers = (
+                f"the answers are stated by {self.answers_by}; executed here too, "
+                f"{found.changed} of {found.images} decisions differ"
+            )
+        source = f"the source model was computed here by {self.source_by}"
+        if self.source == "stated":
+            source = (
+                f"the source model's answers and threshold are stated, not computed here: {self.source_by}"
+            )
+        return f"{answers}; {source}"
 
 
 class CalibrationRecord(Record):
@@ -276,6 +335,7 @@ class Report(Record):
         recipes: The INT8 recipes that were tried, the artifact's own the last; "rungs" in JSON. Empty where
             the artifact is not INT8, or was not made by this run and carries no earlier report.
         processors: The processor cases; empty where it was not asked for.
+        basis: What the verdict rests on; None in what version 0.1.0 wrote, which did not say.
         report_digest: SHA-256 of the rest of this report as canonical JSON.
     """
 
@@ -307,19 +367,47 @@ class Report(Record):
     predictions: PredictionRecord
     environment: EnvironmentRecord
     limits: tuple[str, ...] = LIMITS
+    basis: BasisRecord | None = None
     report_digest: str = ""
 
+    @property
+    def stated(self) -> bool:
+        """Whether the verdict rests on somebody's word for the answers or for the source model."""
+        return self.basis is not None and (self.basis.answers_unproven or self.basis.source == "stated")
 
-def calibration_cost(real: Report, synthetic: Report) -> CalibrationCost | None:
+    @property
+    def verdict_words(self) -> str:
+        """The verdict, and whether it is only stated."""
+        return f"{self.verdict}, stated" if self.stated and self.verdict != "SKIP" else self.verdict
+
+
+def names(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What to call each artifact: format, precision, the device elsewhere, and what tells it from others."""
+    short = [f"{r.artifact.format} {r.artifact.precision}{_elsewhere(r)}" for r in reports]
+    longer = [f"{name} ({r.artifact.digest[:8]})" for name, r in zip(short, reports, strict=True)]
+    full = [f"{name} {r.report_digest[:8]}" for name, r in zip(short, reports, strict=True)]
+    for choice in (short, longer):
+        if len(set(choice)) == len(choice):
+            return tuple(choice)
+    return tuple(full)
+
+
+def _elsewhere(report: Report) -> str:
+    """The device's name, where the answers were computed elsewhere."""
+    found, _, device = report.executor.partition("executed on ")
+    return f" on {device.split(',')[0]}" if device and not found else ""
+
+
+def calibration_cost(real: Report, synthetic: Metrics | None) -> CalibrationCost | None:
     """What synthetic images cost; None where the other artifact was not calibrated.
 
     Args:
         real: Of the artifact calibrated on patients' images.
-        synthetic: Of the one calibrated on synthetic images, judged on the same split.
+        synthetic: What the one calibrated on synthetic images measured on the same split.
     """
     if real.calibration is None:
         return None
-    theirs, ours = _figures(real.metrics), _figures(synthetic.metrics)
+    theirs, ours = _figures(real.metrics), _figures(synthetic)
     return CalibrationCost(
         calibration=real.calibration,
         method=str(real.artifact.contract.get("method", "")),
@@ -358,16 +446,25 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: Missing, not a report, of another version, or changed since.
     """
-    content, text = read_json(path, "a report")
+    content, _ = read_json(path, "a report")
     version = content.get("schema_version")
     if version != 1:
         raise InputError(
             f"{path} is a report of version {str(version)[:40]}; this udacimed-edge reads version 1"
         )
-    report = validated(Report, text, path, "a report")
-    if report.report_digest != _digest(content):
+    digest = _digest(content)
+    _as_0_1_0_wrote_it(content)
+    report = validated(Report, json.dumps(content), path, "a report")
+    if report.report_digest != digest:
         raise InputError(f"{path} was changed after it was written", "validate the artifact again")
     return report
+
+
+def _as_0_1_0_wrote_it(content: dict[str, Any]) -> None:
+    """A policy without a floor for specificity is 0.1.0's, which had none for the artifact."""
+    settings = content["policy"]["settings"] if isinstance(content.get("policy"), dict) else None
+    if isinstance(settings, dict):
+        settings.setdefault("min_specificity", None)
 
 
 def _digest(content: dict[str, Any]) -> str:

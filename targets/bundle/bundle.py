@@ -10,13 +10,14 @@ from pathlib import Path
 
 from udacimed_edge.core.errors import OutputError
 from udacimed_edge.core.files import files_of, output_errors, replace_directory, write_atomic
+from udacimed_edge.runtime.signature import KEY_MARK
 from udacimed_edge.targets.bundle.archive import write_zip
 from udacimed_edge.targets.bundle.bom import BOM, render_bom
 from udacimed_edge.targets.bundle.facts import Facts
 from udacimed_edge.targets.bundle.manifest import UNLISTED, Manifest, list_files, write_manifest, write_sums
 from udacimed_edge.targets.bundle.pages import Subject, write_pages
 from udacimed_edge.targets.bundle.runner import build_runner
-from udacimed_edge.targets.bundle.signing import sign
+from udacimed_edge.targets.bundle.signing import public_key, sign
 from udacimed_edge.targets.bundle.wheels import Wheel, fetch_wheels, pin, requirements_text
 from udacimed_edge.targets.devices.profile import DeviceProfile
 
@@ -76,7 +77,9 @@ def close_bundle(folder: Path, subject: Subject, supplies: Supplies) -> None:
     write_manifest(_manifest(folder, subject), folder)
     sums = write_sums(folder)
     if supplies.key is not None:
-        sign(sums, supplies.key, f"udacimed-edge bundle {subject.name}, report {facts.report_digest[:12]}")
+        # the key goes along so that a device can show its fingerprint; what it proves is on START-HERE.txt
+        about = f"udacimed-edge bundle {subject.name}, report {facts.report_digest[:12]}"
+        sign(sums, supplies.key, f"{about}{KEY_MARK}{public_key(supplies.key)}")
 
 
 def _add_runner(folder: Path, profile: DeviceProfile, facts: Facts, supplies: Supplies) -> tuple[Wheel, ...]:

@@ -20,6 +20,14 @@ __all__ = ["Subject", "write_pages"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+_COMPILED = {
+    "ort": "It was compiled against stand-ins of the library's classes.",
+    "litert": "It was compiled against stand-ins of the library's classes.",
+    "coreml": "No Swift compiler has seen it: it was read against Apple's documentation.",
+    "openvino": "",
+}
+"""What is known of the lines of code, by format."""
+
 _INSTALL = {"linux": "install.sh", "windows": "install.bat"}
 
 
@@ -34,6 +42,7 @@ class Subject:
         executor: What computed the self-test's answers.
         signed: Whether the bundle will be signed.
         budgets: By budget, what was checked and where.
+        contact: Name and telephone of the person to call; empty for a line to be filled in by hand.
     """
 
     name: str
@@ -42,6 +51,7 @@ class Subject:
     executor: str
     signed: bool
     budgets: Mapping[str, str]
+    contact: str = ""
 
 
 def write_pages(folder: Path, subject: Subject) -> None:
@@ -65,14 +75,18 @@ def write_pages(folder: Path, subject: Subject) -> None:
 def _values(subject: Subject) -> dict[str, Any]:
     runner, target = subject.profile.runner, subject.facts.format
     windows = subject.profile.operating_system == "windows"
+    dicom = runner is not None and "pydicom" in runner.requirements[target]
     return {
         **vars(subject),
         "rehearsal": REHEARSAL,
         "runner": runner,
         "count": COUNT,
-        "dicom": runner is not None and "pydicom" in runner.requirements[target],
+        "dicom": dicom,
         "install": "install.bat" if windows else "sh install.sh",
-        "python": r"venv\Scripts\python" if windows else "venv/bin/python",
+        "windows": windows,
+        "python": f"py -{runner.python[0]}" if windows and runner else "python3",
+        "wanted": "PNG, JPEG, TIFF, BMP" + (", DICOM" if dicom else ""),
+        "compiled": _COMPILED[target],
         "snippet": f"{target}.md",
         "budget_line": subject.budgets["latency_ms"].partition(":")[0],
         "wrap": lambda text: textwrap.fill(text, 76, initial_indent="   ", subsequent_indent="   "),

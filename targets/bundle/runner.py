@@ -17,9 +17,9 @@ _MAIN = """import sys
 if sys.version_info < (3, 10):
     sys.exit("screen.pyz needs Python 3.10 or newer; this is " + sys.version.split()[0])
 
-from udacimed_edge.runtime.screen import main
+from udacimed_edge.runtime.installer import start
 
-sys.exit(main())
+sys.exit(start(sys.argv[1:]))
 """
 
 _PACKAGE = '"""The part of udacimed-edge that runs on a device."""\n'

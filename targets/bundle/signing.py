@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from udacimed_edge.core.errors import GateRefusedError, InputError, OutputError
 from udacimed_edge.core.files import hash_file, read_text, write_atomic
 
-__all__ = ["SUFFIX", "generate_key", "sign", "verify"]
+__all__ = ["SUFFIX", "generate_key", "public_key", "sign", "verify"]
 
 SUFFIX = ".minisig"
 
@@ -99,6 +99,16 @@ def sign(path: Path, secret: Path, comment: str) -> Path:
     signature = path.with_name(path.name + SUFFIX)
     write_atomic(signature, "".join(f"{line}\n" for line in lines).encode())
     return signature
+
+
+def public_key(secret: Path) -> str:
+    """The public key that belongs to a secret one, as one line of base64.
+
+    Raises:
+        InputError: As for `sign`.
+    """
+    key_id, key = _read_secret(secret)
+    return base64.b64encode(_KEY + key_id + key.public_key().public_bytes_raw()).decode()
 
 
 def verify(path: Path, signature: Path, public_key: str | Path) -> str:

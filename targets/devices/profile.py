@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,6 +15,7 @@ from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import write_atomic
 from udacimed_edge.core.json_reader import read_plain_text
+from udacimed_edge.runtime.formats import FORMATS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,7 +23,6 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "PRECISIONS_OF",
     "SCHEMA",
     "Budget",
     "DeviceProfile",
@@ -39,18 +39,11 @@ __all__ = [
 PROFILES = Path(__file__).parent / "profiles"
 SCHEMA = PROFILES / "profile.schema.json"
 
-Target = Literal["ort", "coreml", "litert", "openvino"]
-
-PRECISIONS_OF: dict[Target, tuple[Precision, ...]] = {
-    "ort": ("int8", "fp32"),
-    "coreml": ("fp16", "int8", "fp32"),
-    "litert": ("int8", "fp32"),
-    "openvino": ("int8", "fp32", "fp16"),
-}
-"""What the converters offer a device, which may not import them; a test keeps the two equal.
-
-Triton is left out: it is a server's, and no device in a clinic takes it.
-"""
+if TYPE_CHECKING:
+    Target = str
+else:  # no type checker computes a Literal; pydantic and the schema take it
+    Target = Literal[tuple(name for name, row in FORMATS.items() if row.standard)]
+"""The formats that a device may take: all but a server's."""
 
 MAX_PROFILE_BYTES = 1 << 20
 """Most that a profile may weigh; ours weigh 2 kB."""
@@ -59,7 +52,7 @@ APPLE = ("ios", "ipados", "macos")
 
 
 def _not_a_format(name: str) -> str:
-    if name in (*PRECISIONS_OF, "triton", "all"):
+    if name in (*FORMATS, "all"):
         raise ValueError(f"'{name}' is a format's name on the command line; name the device otherwise")
     return name
 
@@ -109,7 +102,7 @@ class FormatChoice(_ProfilePart):
 
     @model_validator(mode="after")
     def _exists(self) -> FormatChoice:
-        known = PRECISIONS_OF[self.format]
+        known = FORMATS[self.format].precisions
         if self.precision not in known:
             raise ValueError(f"{self.format} has no {self.precision}; it has {', '.join(known)}")
         return self

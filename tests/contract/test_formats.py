@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,14 @@ import pytest
 from numpy.typing import NDArray
 
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import Format, Quantization, run
+from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
 from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import ExtraMissingError, InputError
+from udacimed_edge.core.extras import is_installed
 from udacimed_edge.core.files import files_of
 from udacimed_edge.runtime.contract import KEY, Contract
+from udacimed_edge.runtime.formats import FormatSpec
 from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.metrics.metrics import prediction_digest
@@ -40,7 +42,7 @@ every_artifact = pytest.mark.parametrize("made", EVERY, ids=IDS, indirect=True)
 class Made:
     """One converted artifact."""
 
-    def __init__(self, row: Format, contract: Contract, path: Path) -> None:
+    def __init__(self, row: FormatSpec, contract: Contract, path: Path) -> None:
         self.row, self.contract, self.path = row, contract, path
 
 
@@ -58,7 +60,12 @@ def pictures() -> NDArray[np.uint8]:
 
 
 def convert(
-    row: Format, precision: str, program: Path, calibration: NDArray[np.uint8], folder: Path, recipe: int = 0
+    row: FormatSpec,
+    precision: str,
+    program: Path,
+    calibration: NDArray[np.uint8],
+    folder: Path,
+    recipe: int = 0,
 ) -> Made:
     """Convert the small network, to INT8 by the first recipe or that many above it."""
     contract = Contract(
@@ -82,6 +89,12 @@ def convert(
     return Made(row, contract, path)
 
 
+def require(row: FormatSpec) -> None:
+    """Skip where a library of the format is not installed."""
+    if absent := [module for module in row.modules if not is_installed(module)]:
+        pytest.skip(f"{row.name}: {', '.join(absent)} not installed")
+
+
 @pytest.fixture(scope="module")
 def made(
     request: pytest.FixtureRequest,
@@ -91,8 +104,7 @@ def made(
 ) -> Made:
     """The artifact of one format and precision, made once for the module."""
     row, precision = request.param
-    if row.missing():
-        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    require(row)
     return convert(
         row, precision, small_program, training, tmp_path_factory.mktemp(f"{row.name}-{precision}")
     )
@@ -153,6 +165,61 @@ def test_the_work_is_that_of_the_network(made: Made, small_network: torch.nn.Mod
     assert count_macs(made.path).macs == expected
 
 
+def _integers_in_ort(path: Path) -> Iterator[NDArray[np.int8]]:
+    from udacimed_edge.validation.judging.audit import ort
+
+    graph, names = ort._graph(path)
+    for tensor in map(graph.Initializers, range(graph.InitializersLength())):
+        if names[tensor.DataType()] == "int8" and tensor.DimsLength() > 1:
+            yield np.array(list(map(tensor.RawData, range(tensor.RawDataLength()))), np.uint8).view(np.int8)
+
+
+def _integers_in_openvino(path: Path) -> Iterator[NDArray[np.int8]]:
+    import openvino
+
+    for node in openvino.Core().read_model(path).get_ordered_ops():
+        if node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i8":
+            yield node.data
+
+
+INTEGERS = {"ort": _integers_in_ort, "openvino": _integers_in_openvino}
+"""The weights of an INT8 artifact, tensor by tensor, of the formats whose products can saturate."""
+
+
+def widest(path: Path, name: str) -> list[int]:
+    """The largest magnitude among the integers of each weight tensor."""
+    return [int(np.abs(tensor.astype(int)).max()) for tensor in INTEGERS[name](path)]
+
+
+CAN_SATURATE = [row for row in FORMATS.values() if row.can_saturate]
+
+
+def test_every_format_that_can_saturate_is_looked_at() -> None:
+    """The tests below read the weights of each such format."""
+    assert [row.name for row in CAN_SATURATE] == list(INTEGERS)
+
+
+@pytest.mark.parametrize("made", [(row, "int8") for row in CAN_SATURATE], ids=INTEGERS, indirect=True)
+def test_no_product_can_saturate(made: Made) -> None:
+    """INT8 weights keep to 7 bits: without VNNI two products of 8 bits overflow their 16-bit sum."""
+    assert len(found := widest(made.path, made.row.name)) == 3
+    assert all(60 <= largest <= 64 for largest in found), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", CAN_SATURATE, ids=INTEGERS)
+def test_the_variant_for_comparison_can_saturate(
+    row: FormatSpec, small_program: Path, training: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """What a report shows beside it uses all 8 bits: otherwise the comparison would show nothing."""
+    require(row)
+    contract, out = Contract(row.name, "int8", 0.5, "", "", "", None, "0"), tmp_path / f"model{row.suffix}"
+    saturating = replace(row.recipes[0], saturating=True)
+    validation = open_data("synthetic").read("validation")
+    run(row, small_program, contract, Quantization(saturating, training, validation), out)
+    assert all(largest > 64 for largest in widest(out, row.name))
+
+
 def _from_ort(path: Path) -> str:
     import onnxruntime
 
@@ -207,7 +274,7 @@ ABOVE = [(row, recipe) for row in FORMATS.values() for recipe in range(1, len(ro
 @pytest.mark.slow
 @pytest.mark.parametrize(("row", "recipe"), ABOVE, ids=[f"{row.name}-{recipe + 1}" for row, recipe in ABOVE])
 def test_every_rung_makes_an_artifact_that_says_how(
-    row: Format,
+    row: FormatSpec,
     recipe: int,
     small_program: Path,
     training: NDArray[np.uint8],
@@ -219,14 +286,15 @@ def test_every_rung_makes_an_artifact_that_says_how(
 
     One that does not clip ranges answers like the network; clipping suits a trained network, not this one.
     """
-    if row.missing():
-        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    require(row)
     made = convert(row, "int8", small_program, training, tmp_path, recipe)
     predictor = open_predictor(made.path)
     contract, macs = predictor.contract, count_macs(made.path).macs
     assert contract.method == str(row.recipes[recipe])
     assert len(contract.float_layers) <= row.recipes[recipe].float_layers
     assert bool(contract.float_layers) == bool({"fp32", "fp16"} & macs.keys())
+    if row.can_saturate:
+        assert max(widest(made.path, row.name)) <= 64
     answers = np.concatenate([predictor.predict(image[None]) for image in pictures[2:]])
     assert np.isfinite(answers).all()
     if row.recipes[recipe].ranges == "min-max":
@@ -255,7 +323,7 @@ def test_a_truncated_artifact_is_refused(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
-def test_an_unknown_precision_is_refused(row: Format, small_program: Path, tmp_path: Path) -> None:
+def test_an_unknown_precision_is_refused(row: FormatSpec, small_program: Path, tmp_path: Path) -> None:
     """A precision the format does not have is refused with those it has, and nothing is written."""
     with pytest.raises(InputError, match=f"{row.name} has no int3; it has {row.precisions[0]}"):
         convert(row, "int3", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
@@ -264,7 +332,7 @@ def test_an_unknown_precision_is_refused(row: Format, small_program: Path, tmp_p
 
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
 def test_a_missing_extra_names_the_pip_command(
-    row: Format, small_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: FormatSpec, small_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library that is not installed is an error with the pip command that installs it."""
     absent = replace(row, to_convert=("no_such_library",))
@@ -275,7 +343,9 @@ def test_a_missing_extra_names_the_pip_command(
 
 
 @pytest.mark.parametrize("row", [r for r in FORMATS.values() if r.calibrated], ids=lambda row: row.name)
-def test_int8_without_calibration_images_is_refused(row: Format, small_program: Path, tmp_path: Path) -> None:
+def test_int8_without_calibration_images_is_refused(
+    row: FormatSpec, small_program: Path, tmp_path: Path
+) -> None:
     """INT8 is never made from guessed ranges."""
     with pytest.raises(InputError, match="needs calibration images"):
         convert(row, "int8", small_program, np.empty((0, 64, 64), np.uint8), tmp_path)
@@ -317,10 +387,11 @@ def test_openvino_cannot_report_its_use() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", FORMATS.values(), ids=FORMATS)
-def test_converting_never_reaches_for_the_network(row: Format, small_program: Path, tmp_path: Path) -> None:
+def test_converting_never_reaches_for_the_network(
+    row: FormatSpec, small_program: Path, tmp_path: Path
+) -> None:
     """No library looks up or connects to anything while a model is converted, not even to count its users."""
-    if row.missing():
-        pytest.skip(f"{row.name}: {', '.join(row.missing())} not installed")
+    require(row)
     out, attempt = tmp_path / f"model{row.suffix}", tmp_path / "attempt"
     command = [sys.executable, "-c", OFFLINE, row.name, str(small_program), str(out), str(attempt)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udacimed_edge.converters.base import Convert, Format, Quantization, QuantizationRecipe, run
+from udacimed_edge.converters import base
+from udacimed_edge.converters.base import Convert, Quantization, QuantizationRecipe, run
 from udacimed_edge.converters.calibration import (
     COUNT,
     calibration_digest,
@@ -18,11 +19,9 @@ from udacimed_edge.converters.calibration import (
 from udacimed_edge.core.data import Split, open_data
 from udacimed_edge.core.errors import ConversionError, EdgeError, InputError, OutputError
 from udacimed_edge.runtime.contract import Contract
+from udacimed_edge.runtime.formats import FormatSpec
 
-
-def row(convert: Convert) -> Format:
-    """A format of that converter."""
-    return Format("made-up", "Made up", ".made", "all", (), (), ("fp32", "int8"), ("fp32",), convert)
+MADE_UP = FormatSpec("made-up", "Made up", ".made", "all", (), (), "", ("fp32", "int8"), ("fp32",))
 
 
 def raising(error: Exception) -> Convert:
@@ -49,12 +48,17 @@ def nothing(program: Path, contract: Contract, quantization: Quantization | None
     ],
 )
 def test_a_failing_converter_is_an_error_for_people(
-    convert: Convert, kind: type[EdgeError], message: str, tmp_path: Path
+    convert: Convert,
+    kind: type[EdgeError],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever a converter raises, or fails to write, becomes an error of its kind."""
+    monkeypatch.setattr(base, "converter_of", lambda row: convert)
     contract = Contract("made-up", "fp32", 0.5, "", "", "", None, "0")
     with pytest.raises(kind) as caught:
-        run(row(convert), tmp_path / "program.pt2", contract, None, tmp_path / "model.made")
+        run(MADE_UP, tmp_path / "program.pt2", contract, None, tmp_path / "model.made")
     assert message in str(caught.value)
 
 
@@ -113,7 +117,7 @@ def test_a_black_training_split_is_refused() -> None:
         calibration_images(split)
 
 
-def test_the_contract_names_the_rung(tmp_path: Path) -> None:
+def test_the_contract_names_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The artifact is told by which recipe it was made, and unusable images never reach the converter."""
     seen = []
 
@@ -121,10 +125,11 @@ def test_the_contract_names_the_rung(tmp_path: Path) -> None:
         seen.append(contract.method)
         out.write_bytes(b"made")
 
+    monkeypatch.setattr(base, "converter_of", lambda row: convert)
     contract, out = Contract("made-up", "int8", 0.5, "", "", "", None, "0"), tmp_path / "model.made"
     recipe = QuantizationRecipe(2, "another way")
-    run(row(convert), tmp_path, contract, Quantization(recipe, TRAIN.images, TRAIN), out)
+    run(MADE_UP, tmp_path, contract, Quantization(recipe, TRAIN.images, TRAIN), out)
     assert seen == ["recipe 2: another way"]
     with pytest.raises(InputError, match="at least 300, not 5"):
-        run(row(convert), tmp_path, contract, Quantization(recipe, TRAIN.images[:5], TRAIN), out)
+        run(MADE_UP, tmp_path, contract, Quantization(recipe, TRAIN.images[:5], TRAIN), out)
     assert len(seen) == 1

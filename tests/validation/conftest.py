@@ -49,7 +49,7 @@ def inputs(split: Split, source_scores: NDArray[np.float64]) -> EvaluationInputs
         split="test", digest=split.digest, pneumonia=ILL, normal=WELL,
     )  # fmt: skip
     return EvaluationInputs(
-        split, data, SourceScores("source", "4" * 64, source_scores, "a test"), PolicySettings()
+        split, data, SourceScores("source", "4" * 64, source_scores, "a test", 0.5), PolicySettings()
     )
 
 
@@ -90,7 +90,7 @@ def make(
             Contract(target, precision, 0.5, "a test", "source", "4" * 64, None, "0"), **contract
         )
         execution = Execution(promise, f"{target} 1.0", [scores, scores])
-        report = evaluation.judge(path, path_digest(path), execution, given)
+        report = evaluation.evaluate_answers(path, path_digest(path), execution, given)
         return with_digest(report.model_copy(update=update or {}))
 
     return build

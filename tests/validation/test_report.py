@@ -30,7 +30,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     path.write_bytes(b"artifact")
     contract = Contract("ort", "fp32", 0.5, "a test", "source", "4" * 64, None, "0")
     monkeypatch.setattr(
-        evaluate,
+        evaluation,
         "open_predictor",
         lambda path, threads: Predictor(contract, lambda x: SCORES[: len(x)], None, "fake"),
     )
@@ -47,7 +47,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         pneumonia=20,
         normal=20,
     )
-    scores = SourceScores("source", "4" * 64, SCORES, "a test")
+    scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
     return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
 
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from udacimed_edge import __version__
 from udacimed_edge.benchmark.rounds import ArtifactMeasurement
 from udacimed_edge.benchmark.worker import BenchmarkSubject
-from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
 from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.data import open_data
 from udacimed_edge.runtime.contract import Contract
-from udacimed_edge.runtime.reader import SUFFIXES
+from udacimed_edge.runtime.formats import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:
     import torch

@@ -261,6 +261,12 @@ def _sources(artifacts: Sequence[ArtifactMeasurement], wanted: Path | None) -> l
         if contract.source_digest in ("", *found):  # the dense networks of --roofline have no source
             continue
         path = wanted or built_in_of(contract.source_digest)
+        if path is None:
+            raise InputError(
+                f"{artifact.subject.path} was made from the model {contract.source_name} "
+                f"({contract.source_digest[:12]}), which is not built in",
+                "name the model it was made from with --source",
+            )
         source = load_source(path)
         if source.digest != contract.source_digest:
             raise InputError(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from udacimed_edge.core.child import Child, ChildDied
 from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError, UnsupportedError
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
-from udacimed_edge.runtime.reader import SUFFIXES
+from udacimed_edge.runtime.formats import format_of
 
 __all__ = ["BenchmarkSubject", "Burst", "Opened", "Worker", "WorkerOrder", "joules_between", "read_energy"]
 
@@ -184,20 +184,16 @@ def _open(subject: BenchmarkSubject, image: NDArray[np.uint8]) -> tuple[Predicto
     return predictor, opened
 
 
-_LIBRARIES = {"litert": "ai_edge_litert.interpreter", "coreml": "coremltools", "openvino": "openvino"}
-"""What a reader imports to open its artifacts, where it is not ONNX Runtime."""
-
 _Steps = tuple[Callable[[], object], Callable[[], tuple[Predictor, int | None]]]
 
 
 def _artifact_steps(subject: BenchmarkSubject) -> _Steps:
-    name = SUFFIXES[subject.path.suffix]
-    library = _LIBRARIES.get(name, "onnxruntime")
-    reader = import_module(f"udacimed_edge.runtime.{name}")
+    row = format_of(subject.path)
+    reader = import_module(f"udacimed_edge.runtime.{row.name}")
 
     def import_runtime() -> None:
         try:
-            import_module(library)
+            import_module(row.library)
         except ModuleNotFoundError as error:
             raise ExtraMissingError(
                 f"the library '{error.name}' is not installed",

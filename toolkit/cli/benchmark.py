@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,10 +135,11 @@ def _subjects(
     from udacimed_edge.benchmark.rounds import artifact_subjects
     from udacimed_edge.core.artifact import locate
     from udacimed_edge.core.errors import UnsupportedError
+    from udacimed_edge.runtime.formats import format_of
 
     why = "Core ML is measured on macOS only: our own executor shows what it answers, not how fast"
     found = [locate(path) for path in artifacts]
-    skipped = [path for path in found if path.suffix == ".mlpackage" and sys.platform != "darwin"]
+    skipped = [path for path in found if format_of(path).stand_in_here]
     measured = [path for path in found if path not in skipped]
     if not measured:
         raise UnsupportedError(f"{skipped[0]}: {why}", "name an ort, litert or openvino artifact")

@@ -87,7 +87,7 @@ def _cells(result: ItemResult) -> list[str]:
             f"{report.metrics.auc:.4f}",
             f"{len(report.comparison.changed)}/{len(report.predictions.labels)}",
         ]
-    verdict = _coloured(report.verdict)
+    verdict = _coloured(report.verdict, report.verdict_words)
     size = f"{report.artifact.size_bytes / 2**20:.1f}"
     name = [report.artifact.format, report.artifact.precision]
     return [*name, verdict, *_int8_cells(report), size, *figures, seconds]
@@ -102,9 +102,11 @@ def _int8_cells(report: Report) -> tuple[str, str]:
     return recipe, f"{report.artifact.macs.get('int8', 0) / total:.0%}"
 
 
-def _coloured(verdict: Verdict) -> str:
+def _coloured(verdict: Verdict, words: str = "") -> str:
     colour = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}[verdict]
-    return f"[{colour}]{verdict}[/{colour}]"
+    if words and words != verdict:
+        colour = "yellow"
+    return f"[{colour}]{words or verdict}[/{colour}]"
 
 
 def processors_table(reports: Sequence[Report]) -> Table | None:
@@ -168,7 +170,7 @@ def profile_text(profile: DeviceProfile) -> str:
 
 def verdict_text(report: Report) -> str:
     """Everything about one verdict: what it rests on, figures, clauses, changed decisions."""
-    parts = [f"{report.title}, executed by {report.executor}"]
+    parts = [f"{report.title}: {report.verdict_words}", f"rests on: {report.basis or report.executor}"]
     parts += [show(report) for show in (basis_text, figures_text, clauses_text, changes_text)]
     return "\n".join(parts)
 
@@ -181,8 +183,9 @@ def basis_text(report: Report) -> str:
             f"data: {data.origin}, {data.name}, {data.split} split of {data.pneumonia} pneumonia and "
             f"{data.normal} normal, digest {data.digest[:12]}",
             f"threshold: {report.threshold:.4f}, {report.threshold_origin}",
-            f"policy: sensitivity >= {bounds.min_sensitivity:g}; specificity >= source - "
-            f"{bounds.max_specificity_drop:g}; AUC >= source - {bounds.max_auc_drop:g}; agreement >= "
+            f"policy: sensitivity >= {bounds.min_sensitivity:g}; specificity >= "
+            f"{bounds.min_specificity or 0:g} and >= source - {bounds.max_specificity_drop:g}; "
+            f"AUC >= source - {bounds.max_auc_drop:g}; agreement >= "
             f"{bounds.min_agreement:g}; finite outputs; same answer in any batch; precision as claimed",
         )
     )

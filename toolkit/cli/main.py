@@ -11,12 +11,13 @@ from typing import NoReturn
 import click
 
 from udacimed_edge import __version__
-from udacimed_edge.cli.artifacts import convert, validate
 from udacimed_edge.cli.benchmark import benchmark
+from udacimed_edge.cli.convert import convert
 from udacimed_edge.cli.devices import keygen, package, runner, sign, targets
 from udacimed_edge.cli.doctor import doctor
 from udacimed_edge.cli.optimize import optimize
 from udacimed_edge.cli.reports import compare, report
+from udacimed_edge.cli.validate import validate
 from udacimed_edge.cli.verify import verify
 from udacimed_edge.core.errors import EdgeError
 
@@ -31,7 +32,8 @@ def cli() -> None:
     """Take a pneumonia classifier to edge devices, and prove every artifact from its own bytes.
 
     Exit codes: 0 everything passed, 2 command line, 3 bad input, 4 missing extra, 5 conversion failed,
-    6 refused by the gate, 7 cannot write, 130 interrupted.
+    6 refused by the gate, 7 cannot write, 8 cannot be executed here, 9 a verdict on somebody's word,
+    130 interrupted.
 
     Example: udacimed-edge convert --target all --data synthetic
     """

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from udacimed_edge.validation.policy import bounds
+
 if TYPE_CHECKING:
     from udacimed_edge.source.load import SourceOptions
     from udacimed_edge.validation.policy.policy import PolicySettings
@@ -72,7 +74,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
 def targets() -> list[str]:
     """What `--target` takes: formats, "all", and devices."""
-    from udacimed_edge.converters import FORMATS
+    from udacimed_edge.runtime.formats import FORMATS
 
     return [*FORMATS, "all", *devices()]
 
@@ -98,9 +100,36 @@ def built_in_models() -> list[str]:
     return list(BUILT_IN)
 
 
+def architectures() -> list[str]:
+    """What `--architecture` takes."""
+    from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
+
+    return [*ARCHITECTURES, *ALIASES]
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a model's file cannot say."""
+    from udacimed_edge.source.outputs import OUTPUTS
+
     for decorate in (
+        click.option(
+            "--check",
+            metavar="FILE.npz",
+            type=click.Path(path_type=Path),
+            help="A few images (images: uint8, n x 64 x 64) and the model's own answers (outputs), which the "
+            "model as it was read must give too.",
+        ),
+        click.option(
+            "--output",
+            type=click.Choice(OUTPUTS),
+            help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the "
+            "second label; two sigmoids, of which pneumonia's counts.",
+        ),
+        click.option(
+            "--architecture",
+            type=Named("architecture", architectures),
+            help="The network that weights alone belong to, for example torchvision-resnet18.",
+        ),
         click.option("--threshold", type=float, help="Decision threshold on the probability of pneumonia."),
         click.option(
             "--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."
@@ -119,29 +148,15 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     """The bounds of the policy."""
     bound = click.FloatRange(0, 1)
-    for decorate in (
-        click.option(
-            "--min-agreement",
-            type=bound,
-            default=0.98,
-            show_default=True,
-            help="Decisions equal to the source's.",
-        ),
-        click.option(
-            "--max-auc-drop", type=bound, default=0.01, show_default=True, help="AUC lost against the source."
-        ),
-        click.option(
-            "--max-specificity-drop",
-            type=bound,
-            default=0.03,
-            show_default=True,
-            help="Specificity lost against the source.",
-        ),
-        click.option(
-            "--min-sensitivity", type=bound, default=0.98, show_default=True, help="Share of pneumonia found."
-        ),
-    ):
-        command = decorate(command)
+    options = (
+        ("--min-sensitivity", bounds.MIN_SENSITIVITY, "Share of pneumonia found."),
+        ("--min-specificity", bounds.MIN_SPECIFICITY, "Share of normal images called normal."),
+        ("--max-specificity-drop", bounds.MAX_SPECIFICITY_DROP, "Specificity lost against the source."),
+        ("--max-auc-drop", bounds.MAX_AUC_DROP, "AUC lost against the source."),
+        ("--min-agreement", bounds.MIN_AGREEMENT, "Decisions equal to the source's."),
+    )
+    for name, default, text in reversed(options):
+        command = click.option(name, type=bound, default=default, show_default=True, help=text)(command)
     return command
 
 
@@ -195,4 +210,5 @@ def source_options(options: dict[str, Any]) -> SourceOptions:
     from udacimed_edge.source.load import SourceOptions
 
     labels = tuple(options["labels"].split(",")) if options["labels"] else None
-    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])
+    names = ("mean", "std", "threshold", "architecture", "output", "check")
+    return SourceOptions(labels=labels, **{name: options[name] for name in names})

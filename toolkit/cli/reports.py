@@ -54,7 +54,7 @@ def compare(before: Path, after: Path) -> None:
 
     Example: udacimed-edge compare out/ort-fp32 out/ort-int8
     """
-    from udacimed_edge.validation.rendering.compare import change_markdown
+    from udacimed_edge.validation.rendering.compare_text import change_markdown
     from udacimed_edge.workflow.report import compare_paths
 
     change = compare_paths(before, after)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.runtime.reader import SUFFIXES
+from udacimed_edge.runtime.formats import SUFFIXES, Precision
 
 __all__ = ["PRECISIONS", "REPORT_NAME", "Precision", "locate", "report_of"]
 
-Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 REPORT_NAME = "report.json"

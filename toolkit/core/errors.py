@@ -12,6 +12,7 @@ __all__ = [
     "GateRefusedError",
     "InputError",
     "OutputError",
+    "StatedError",
     "UnsupportedError",
 ]
 
@@ -74,3 +75,9 @@ class UnsupportedError(EdgeError):
     """An artifact cannot be executed on this machine; its verdict is SKIP."""
 
     exit_code = 8
+
+
+class StatedError(EdgeError):
+    """A verdict rests on somebody's word, for the answers or for the source model, and is no proof."""
+
+    exit_code = 9

@@ -9,26 +9,16 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from udacimed_edge.runtime.formats import FORMATS
+
 __all__ = ["TOOLS", "cores", "instruction_sets", "processor", "tool_versions"]
 
-TOOLS = (
-    "udacimed-edge",
-    "torch",
-    "torchvision",
-    "onnx",
-    "onnxscript",
-    "onnxruntime",
-    "coremltools",
-    "litert-torch",
-    "ai-edge-litert",
-    "ai-edge-quantizer",
-    "openvino",
-    "nncf",
-    "numpy",
-    "pillow",
-    "scipy",
+_OF_FORMATS = (module.replace("_", "-") for row in FORMATS.values() for module in row.modules)
+
+TOOLS = tuple(
+    dict.fromkeys(("udacimed-edge", "torch", "torchvision", "onnx", *_OF_FORMATS, "numpy", "pillow", "scipy"))
 )
-"""The distributions whose version can change an artifact or a figure."""
+"""The distributions whose version can change an artifact or a figure; a format's are named as its modules."""
 
 _TELLING = (
     "sse4_2",

@@ -159,11 +159,11 @@ def _examine(
     path: Path, card: ModelSpec, teacher: SourceModel, data: DataSet
 ) -> tuple[dict[str, Any], tuple[ClauseResult, ...]]:
     """Open the test split: the student's figures, what it costs against its teacher, and the verdict."""
-    threshold, _ = threshold_of(teacher, data)
+    threshold = threshold_of(teacher, data).value
     test = data.read("test")
     assert card.threshold is not None  # set before the test split is opened
     student = measured(path, test, card.threshold)
-    before = compute_metrics(test.labels, source_probabilities(teacher, test), threshold)
+    before = compute_metrics(test.labels, source_probabilities(teacher, test.images), threshold)
     clauses = (*POLICY.judge(Evidence(artifact=student, non_finite=0, source=before)), *_size_clauses())
     record = {
         **figures(student),

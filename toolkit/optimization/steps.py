@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from udacimed_edge.core import machine
 from udacimed_edge.core.data import DataSet, Split
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.extras import import_torchvision
 from udacimed_edge.core.files import staging, write_atomic
 from udacimed_edge.optimization.measure import flops, latency_ms, peak_activation_bytes
 from udacimed_edge.optimization.techniques import STEPS, Effect, State, Step, as_it_came
@@ -132,7 +131,8 @@ def read_baseline(path: Path, options: SourceOptions) -> Baseline:
     """
     source = load_source(path, options)
     network = getattr(source.module, "network", None)
-    if not isinstance(network, import_torchvision().models.ResNet) or network.conv1.in_channels != 3:
+    is_resnet18 = source.architecture == "torchvision-resnet18" and source.output == "logits"
+    if not is_resnet18 or network is None or network.conv1.in_channels != 3:
         raise InputError(
             f"{path} is no baseline: expected torchvision's ResNet-18 weights with three input channels",
             "convert takes it as it is; a student can be trained from it: optimize --student",
@@ -161,7 +161,8 @@ def optimize(
     measure = _Measure(baseline.source, data.read("validation"))
     rows, stored = [], baseline.state
     with staging(plan.out.parent) as folder:  # before the work, so that a wrong --out costs no time
-        threshold, origin = set_threshold(replace(baseline.source, module=as_it_came(stored).module()), data)
+        set_here = set_threshold(replace(baseline.source, module=as_it_came(stored).module()), data)
+        threshold, origin = set_here.value, set_here.origin
         stated = {"threshold": threshold, "threshold_origin": origin}
         start = replace(stored, card=stored.card.model_copy(update=stated))
         for step, state in _states(start, baseline.source, data, plan, notify):
@@ -201,7 +202,8 @@ def _states(
         yield step, state
         if step.effect == "to fine-tune" and plan.fine_tune:
             tuned = replace(state, network=_fine_tuned(state, data, plan, notify))
-            threshold, origin = set_threshold(replace(source, module=tuned.module(), threshold=None), data)
+            set_here = set_threshold(replace(source, module=tuned.module(), threshold=None), data)
+            threshold, origin = set_here.value, set_here.origin
             stated = {"threshold": threshold, "threshold_origin": origin}
             state = replace(tuned, card=state.card.model_copy(update=stated))
             yield Step(f"epochs: {plan.fine_tune}", "fine-tuned", lambda same: same), state
@@ -241,7 +243,7 @@ class _Measure:
     def __call__(self, step: Step, state: State) -> StepMeasurement:
         """One row."""
         module, image = state.module(), torch.full((1, 1, SIDE, SIDE), 128.0)
-        scores = source_probabilities(replace(self.source, module=module), self.split)
+        scores = source_probabilities(replace(self.source, module=module), self.split.images)
         before, self.before = self.before, scores
         median, p95 = latency_ms(module, image)
         assert state.card.threshold is not None  # set before the first step

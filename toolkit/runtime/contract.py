@@ -44,6 +44,9 @@ class Contract:
         notice: The limit of use, for whoever opens the file.
         method: How INT8 was made, in words; empty for float, and where an older toolkit wrote it.
         float_layers: Names of the layers that INT8 left in float.
+        mean: Per channel, of pixels divided by 255: the normalisation that is inside; empty where version
+            0.1.0 wrote it, which did not say.
+        std: Likewise.
     """
 
     format: str
@@ -60,6 +63,8 @@ class Contract:
     notice: str = "Decision support for research; not a diagnosis, not for clinical use."
     method: str = ""
     float_layers: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def to_json(self) -> str:
         """The contract as one line of JSON; `from_json(to_json(c)) == c`."""
@@ -78,20 +83,50 @@ class Contract:
             ArtifactError: Not JSON, fields missing or unknown, or a threshold outside 0..1.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
-            fields["format"] = fields.pop("target")
-            tuples = {
-                "labels": tuple(fields["labels"]),
-                "float_layers": tuple(fields.get("float_layers", ())),
-            }
-            contract = cls(**{**fields, **tuples})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            fields = json.loads(text, object_pairs_hook=_each_once)
+            fields["format"], fields["labels"] = (
+                fields.pop("target"),
+                fields["labels"],
+            )  # neither has a default
+            contract = cls(**{name: _read(name, value) for name, value in fields.items()})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ArtifactError(f"its contract cannot be read: {error}") from error
-        if not isinstance(contract.threshold, float) or not 0 < contract.threshold < 1:
+        if not 0 < contract.threshold < 1:
             raise ArtifactError(f"its contract names the threshold {contract.threshold!r}, not one in 0..1")
         if contract.labels != LABELS:
             raise ArtifactError(f"its contract names the labels {contract.labels}, not {LABELS}")
         return contract
+
+
+_FLOATS, _TEXTS = ("mean", "std"), ("labels", "float_layers")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, no name of which stands twice."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a name stands twice")
+    return fields
+
+
+def _read(name: str, value: Any) -> Any:
+    """A field's value, of the type that it must have.
+
+    Raises:
+        TypeError: It has another.
+        ValueError: It cannot be printed.
+    """
+    if name in (*_FLOATS, *_TEXTS):
+        wanted: type = float if name in _FLOATS else str
+        if not isinstance(value, list) or not all(type(part) is wanted for part in value):
+            raise TypeError(f"{name} is {value!r}, not a list of {wanted.__name__}")
+        return tuple(value)
+    wanted = float if name == "threshold" else str
+    if type(value) is not wanted and not (name == "calibration_digest" and value is None):
+        raise TypeError(f"{name} is {value!r}, not of type {wanted.__name__}")
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError(f"{name} holds characters that cannot be printed")
+    return value
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """A radiograph file to the 64x64 gray pixels an artifact takes, cut as MedMNIST cut its images.
 
-Centre square (side = the short edge), then Pillow's antialiased bilinear filter. Every artifact was
-trained and validated on images cut like this; another filter would be another input.
+Upright, transparent parts over black, gray (Pillow's L = (19595 R + 38470 G + 7471 B + 32768) >> 16), the
+centre square (side = the short edge; left and top are half of what is over, rounded down), then Pillow's
+antialiased bilinear filter. Every artifact was trained and validated on images cut like this; another filter
+would be another input. A picture of hardly any gray values is no radiograph.
 """
 
 from __future__ import annotations
@@ -15,34 +17,63 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from udacimed_edge.runtime.contract import SIDE
+from udacimed_edge.runtime.depth import full_scale, through
 from udacimed_edge.runtime.plausibility import plausibility_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["ImageError", "Radiograph", "decode", "kind_of", "load", "read_bytes", "to_eight_bits"]
+__all__ = [
+    "ImageError",
+    "Radiograph",
+    "decode",
+    "kind_of",
+    "load",
+    "other_kind_of",
+    "read_bytes",
+    "to_eight_bits",
+]
 
 MOST_PIXELS = 1 << 26
-"""67 megapixels; a large digital radiograph has 22. A small damaged file may claim any number."""
+"""67 megapixels of gray, and half as many in colour or with transparency, which take four times the memory;
+a large digital radiograph has 22. A small damaged file may claim any number."""
 
 MOST_BYTES = 1 << 28
 
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits per pixel that detectors deliver, in a container of 16."""
+FEWEST_VALUES = 16
+"""Gray values among 64x64 pixels below which a picture is blank; all 5,856 real images have 52 or more."""
 
 _COLOURED = 16.0
 """Mean distance, in gray levels, between a pixel's strongest and weakest channel; chosen, not measured:
 gray scans that went through JPEG stay below 4."""
 
+_ROWS_AT_ONCE = 256
+
 _SIGNATURES = {
+    "DICOM": (128, b"DICM"),  # first: what precedes it may be the header of a TIFF file (PS3.10, 7.1)
     "PNG": (0, b"\x89PNG\r\n\x1a\n"),
     "JPEG": (0, b"\xff\xd8\xff"),
     "TIFF": (0, b"II*\0"),
     "TIFF, big-endian": (0, b"MM\0*"),
     "BMP": (0, b"BM"),
-    "DICOM": (128, b"DICM"),
 }
+
+_OTHERS = {
+    "GIF": (0, b"GIF8"),
+    "WebP": (8, b"WEBP"),
+    "HEIC": (4, b"ftyphei"),
+    "HEIC, a sequence": (4, b"ftyphev"),
+    "HEIF": (4, b"ftypmif1"),
+    "HEIF, a sequence": (4, b"ftypmsf1"),
+    "AVIF": (4, b"ftypavif"),
+    "JPEG 2000": (4, b"jP  \r\n"),
+    "PDF": (0, b"%PDF-"),
+}
+"""Pictures that people take for radiographs' files, and that are not read."""
+
+_VRS = (b"AE", b"CS", b"DA", b"LO", b"OB", b"SH", b"TM", b"UI", b"UL", b"US")
+"""Value representations that the first elements of a DICOM file have."""
 
 
 class ImageError(ValueError):
@@ -99,11 +130,38 @@ def read_bytes(path: Path) -> bytes:
 
 
 def kind_of(content: bytes) -> str | None:
-    """Tell "PNG", "JPEG", "TIFF", "BMP" or "DICOM" apart by the first 132 bytes; None for anything else."""
-    for kind, (start, signature) in _SIGNATURES.items():
+    """Tell "PNG", "JPEG", "TIFF", "BMP" or "DICOM" apart by the first 132 bytes; None for anything else.
+
+    "DICM" at byte 128 decides first. What has no signature at all is DICOM without its prefix if it begins
+    with an element of group 0002 or 0008 as DICOM files do.
+    """
+    return _signed(content, _SIGNATURES) or ("DICOM" if _begins_like_a_data_set(content) else None)
+
+
+def other_kind_of(content: bytes) -> str | None:
+    """Name a picture that is not read, for example "HEIC", by the first 12 bytes; None for anything else."""
+    return _signed(content, _OTHERS)
+
+
+def _signed(content: bytes, signatures: dict[str, tuple[int, bytes]]) -> str | None:
+    for kind, (start, signature) in signatures.items():
         if content[start : start + len(signature)] == signature:
             return kind.partition(",")[0]
     return None
+
+
+def _begins_like_a_data_set(content: bytes) -> bool:
+    """Group 0002 or 0008, an element below 0100, and a known VR or a 4-byte length below 256 (PS3.5, 7.1)."""
+    for group, element, order in (
+        (content[0:2], content[2:4], "little"),
+        (content[1::-1], content[3:1:-1], "big"),
+    ):
+        number = int.from_bytes(element, "little")
+        if group in (b"\x02\0", b"\x08\0") and number < 0x100 and len(content) > 8:
+            length = int.from_bytes(content[4:8], "little")
+            if content[4:6] in _VRS or (order == "little" and length < 256):
+                return True
+    return False
 
 
 def decode(content: bytes) -> Radiograph:
@@ -114,6 +172,9 @@ def decode(content: bytes) -> Radiograph:
     """
     kind = kind_of(content)
     if kind is None:
+        other = other_kind_of(content)
+        if other is not None:
+            raise ImageError(f"it is a {other} file, which is not read: save it as PNG")
         raise ImageError("it is not a PNG, JPEG, TIFF, BMP or DICOM image")
     notes: list[str] = []
     try:
@@ -126,17 +187,22 @@ def decode(content: bytes) -> Radiograph:
     except Exception as error:  # Pillow and pydicom raise nearly every built-in one for a damaged file
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise ImageError(f"it is a damaged {kind} image: {reason}") from error
+    if (values := len(np.unique(pixels))) < FEWEST_VALUES:
+        plural = "values" if values > 1 else "value"
+        raise ImageError(f"it is blank: {values} gray {plural} in all, where a radiograph has many")
     return Radiograph(pixels, (*notes, *plausibility_warnings(pixels)))
 
 
 def to_eight_bits(values: NDArray[Any], notes: list[str]) -> NDArray[np.uint8]:
-    """Gray values of up to 16 bits as 8 bits: 0 stays black, full scale becomes 255, rounded.
+    """Gray values of up to 16 bits as 8 bits.
 
-    Full scale is that of the smallest depth a detector delivers (8, 10, 12, 14 or 16 bits) which holds
-    the brightest pixel: most 16-bit files hold 12 bits and would otherwise come out nearly black.
+    0 stays black, full scale becomes 255, as does what lies beyond it; in between v becomes
+    v * (255 / full scale) as a double, rounded half to even. Full scale is concluded from the pixels, by
+    `depth.full_scale` for 16 bits: most 16-bit files hold 12 bits and would otherwise come out nearly black,
+    also where one mark is burnt in at the container's white.
 
     Args:
-        values: Whole numbers 0..65535 of any shape.
+        values: Whole numbers 0..65535 of shape (rows, columns).
         notes: Gets a line where the depth was concluded and is below 16 bits.
 
     Raises:
@@ -144,17 +210,18 @@ def to_eight_bits(values: NDArray[Any], notes: list[str]) -> NDArray[np.uint8]:
     """
     if values.min() < 0 or values.max() > 65535:
         raise ImageError("its gray values exceed 16 bits: save it as 8-bit or 16-bit gray")
-    depth = next(bits for bits in _DEPTHS if values.max() < 1 << bits)
-    if depth < 16:
-        notes.append(f"16-bit file taken as {depth}-bit by its brightest pixel")
-    table = np.rint(np.arange(1 << depth) * (255.0 / ((1 << depth) - 1))).astype(np.uint8)
-    result: NDArray[np.uint8] = table[values]
+    _, white = full_scale(values, 16, False, notes)
+    table = np.rint(np.minimum(np.arange(1 << 16), white) * (255.0 / white)).astype(np.uint8)
+    result: NDArray[np.uint8] = through(table, values)
     return result
 
 
-def _require_size(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise ImageError(f"it has {width}x{height} pixels, more than {MOST_PIXELS >> 20} million")
+def _require_size(picture: Image.Image) -> None:
+    width, height = picture.size
+    gray = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
+    most = MOST_PIXELS if gray else MOST_PIXELS // 2
+    if width * height > most:
+        raise ImageError(f"it has {width}x{height} pixels, more than {most >> 20} million")
 
 
 def _picture(content: bytes, kind: str, notes: list[str]) -> Image.Image:
@@ -174,7 +241,7 @@ def _picture(content: bytes, kind: str, notes: list[str]) -> Image.Image:
         raise ImageError(f"it has more than {MOST_PIXELS >> 20} million pixels") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"it is a damaged {kind} image: its header cannot be read") from error
-    _require_size(*picture.size)
+    _require_size(picture)
     # a phone's JPEG may hold a preview behind the picture (MPO); in other formats any page may be the one
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise ImageError("it holds several pictures: save the radiograph alone")
@@ -201,14 +268,33 @@ def _plain(picture: Image.Image, white_is_zero: bool, notes: list[str]) -> Image
         gray = to_eight_bits(np.asarray(picture), notes)
         return Image.fromarray(255 - gray if white_is_zero else gray)
     if picture.mode in ("1", "L"):
-        return picture.convert("L")
+        return picture if picture.mode == "L" else picture.convert("L")
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema() != (255, 255):
-            notes.append("transparent parts taken as black")
-            black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-            picture = Image.alpha_composite(black, picture)
-    return picture.convert("RGB")
+        return _over_black(picture, notes)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _over_black(picture: Image.Image, notes: list[str]) -> Image.Image:
+    """A picture with transparency in mode "RGB", some rows at a time: each step would be another copy.
+
+    Raises:
+        ImageError: More than half of `MOST_PIXELS`: a palette or gray with transparency.
+    """
+    from PIL import Image
+
+    width, height = picture.size
+    if width * height > MOST_PIXELS // 2:
+        raise ImageError(f"it has {width}x{height} pixels, more than {MOST_PIXELS // 2 >> 20} million")
+    whole, transparent = Image.new("RGB", picture.size), False
+    for top in range(0, height, _ROWS_AT_ONCE):
+        rows = picture.crop((0, top, width, min(top + _ROWS_AT_ONCE, height))).convert("RGBA")
+        if rows.getchannel("A").getextrema() != (255, 255):
+            transparent = True
+            rows = Image.alpha_composite(Image.new("RGBA", rows.size, (0, 0, 0, 255)), rows)
+        whole.paste(rows.convert("RGB"), (0, top))
+    if transparent:
+        notes.append("transparent parts taken as black")
+    return whole
 
 
 def _from_dicom(content: bytes, notes: list[str]) -> Image.Image:
@@ -225,7 +311,7 @@ def _from_dicom(content: bytes, notes: list[str]) -> Image.Image:
         pixels = dicom.read(content, MOST_PIXELS, notes)
     except ModuleNotFoundError as error:
         raise ImageError(
-            f"DICOM needs {error.name}, not installed here: run `pip install pydicom`, or export it as PNG"
+            f"DICOM needs {error.name}, which is not installed here: export it as PNG"
         ) from error
     except dicom.DicomError as error:
         raise ImageError(str(error)) from error
@@ -245,5 +331,5 @@ def _cut(picture: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     if side < SIDE:
         notes.append(f"only {width}x{height} pixels, enlarged")
     left, top = (width - side) // 2, (height - side) // 2
-    square = picture.convert("L").crop((left, top, left + side, top + side))
+    square = picture.crop((left, top, left + side, top + side)).convert("L")
     return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.uint8)

@@ -8,17 +8,9 @@ from pathlib import Path
 from typing import cast
 
 from udacimed_edge.runtime.contract import ArtifactError, Predictor
+from udacimed_edge.runtime.formats import SUFFIXES
 
 __all__ = ["SUFFIXES", "open_artifact"]
-
-SUFFIXES = {
-    ".ort": "ort",
-    ".mlpackage": "coreml",
-    ".tflite": "litert",
-    ".xml": "openvino",
-    ".triton": "triton",
-}
-"""The suffix of a format's artifacts and the module that reads them."""
 
 
 def open_artifact(path: Path, threads: int = 0) -> Predictor:

@@ -1,9 +1,8 @@
 """What the screening found, one line per image on disk: CSV or JSON lines that outlive a power cut.
 
 A line is written, flushed and synchronised before the next image is read. A line cut off half-way is
-removed when the file is opened again. An image counts as done when a line for the same path, the same
-content and the same artifact holds a probability: a changed file, another artifact and a file that
-could not be read are screened again.
+removed when the file is opened again. Another program that writes to the file keeps this one out; the
+system takes a dead program's lock away.
 """
 
 from __future__ import annotations
@@ -11,16 +10,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import locale
 import os
+import stat
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from udacimed_edge.runtime.contract import Contract
 
-__all__ = ["NOTICE", "Results", "ResultsError", "ScreeningRecord"]
+__all__ = ["NOTICE", "Form", "Results", "ResultsError", "ScreeningRecord"]
 
 NOTICE = Contract.notice
 """The limit of use, on every output."""
+
+Form = Literal["csv", "excel", "jsonl"]
+
+_BOM = "\ufeff"
 
 
 class ResultsError(ValueError):
@@ -29,76 +35,138 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True)
 class ScreeningRecord:
-    """One image's line.
+    """One image's line, in the order of the columns.
 
     Attributes:
+        probability: Of pneumonia, 0..1; None when the file gave no radiograph.
+        decision: "pneumonia" or "normal" at the threshold; None likewise.
+        error: Why there is no probability; empty otherwise.
+        warnings: What a person should know, joined by "; ".
+        threshold: The artifact's frozen threshold.
+        time_ms: From reading the file to the answer.
+        screened_at: UTC by the device's clock, ISO 8601.
+        notice: The limit of use.
         file: Absolute path; characters that do not print are escaped.
         sha256: Of the file's bytes, 64 hex digits; empty when it could not be read.
         artifact: SHA-256 of the artifact that answered.
-        probability: Of pneumonia, 0..1; None when the file gave no radiograph.
-        decision: "pneumonia" or "normal" at the threshold; None likewise.
-        threshold: The artifact's frozen threshold.
-        time_ms: From reading the file to the answer.
-        warnings: What a person should know, joined by "; ".
-        error: Why there is no probability; empty otherwise.
-        screened_at: UTC by the device's clock, ISO 8601.
-        notice: The limit of use.
     """
 
+    probability: float | None
+    decision: str | None
+    error: str
+    warnings: str
+    threshold: float
+    time_ms: float
+    screened_at: str
+    notice: str
     file: str
     sha256: str
     artifact: str
-    probability: float | None
-    decision: str | None
-    threshold: float
-    time_ms: float
-    warnings: str
-    error: str
-    screened_at: str
-    notice: str = NOTICE
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """By which a rerun knows it."""
+        """By which a rerun knows the line."""
         return self.file, self.sha256, self.artifact
 
 
 _COLUMNS = [field.name for field in fields(ScreeningRecord)]
+_COLUMNS_0_1_0 = ["file", "sha256", "artifact", "probability", "decision", "threshold", "time_ms", "warnings"]
+_COLUMNS_0_1_0 += ["error", "screened_at", "notice"]
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a CSV file is written: its columns in their order, separator, decimal sign, and first character."""
+
+    columns: tuple[str, ...]
+    separator: str = ","
+    decimal: str = "."
+    mark: str = ""
+
+    def line(self, values: dict[str, object]) -> str:
+        """One line; numbers with the decimal sign of the file."""
+        cells = ["" if values[name] is None else values[name] for name in self.columns]
+        texts = [repr(c).replace(".", self.decimal) if isinstance(c, float) else c for c in cells]
+        return self._joined(texts)
+
+    @property
+    def header(self) -> str:
+        """The first line."""
+        return self.mark + self._joined(list(self.columns))
+
+    def _joined(self, cells: list[object] | list[str]) -> str:
+        stream = io.StringIO()
+        csv.writer(stream, delimiter=self.separator, lineterminator="\n").writerow(cells)
+        return stream.getvalue()
+
+
+def _spreadsheet() -> _Dialect:
+    """As this system's spreadsheets read it: a semicolon where its numbers have a decimal comma."""
+    kept = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        locale.setlocale(locale.LC_NUMERIC, "")
+        comma = locale.localeconv()["decimal_point"] == ","
+    except locale.Error:  # a locale is named that is not installed
+        comma = False
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, kept)
+    return _Dialect(tuple(_COLUMNS), *((";", ",") if comma else (",", ".")), _BOM)
 
 
 class Results:
     """An open results file.
 
     Args:
-        path: Appended to when it exists.
-        form: "csv" or "jsonl".
+        path: Appended to when it exists, as its own first line says; a file of 0.1.0 too.
+        form: "csv", "excel" for a CSV file as this system's spreadsheets read it, or "jsonl".
 
     Attributes:
-        done: Keys of the images that hold a probability.
+        known: The last line of each image, by its key.
         repaired: Bytes of a half-written line that were removed.
 
     Raises:
-        ResultsError: It cannot be opened, or holds something else.
+        ResultsError: It is no regular file, cannot be opened, is in use, or holds something else.
     """
 
-    def __init__(self, path: Path, form: str) -> None:
-        self.path, self._csv = path, form == "csv"
+    def __init__(self, path: Path, form: Form) -> None:
+        self.path, self._csv = path, form != "jsonl"
+        self._dialect = _spreadsheet() if form == "excel" else _Dialect(tuple(_COLUMNS))
         try:
-            content = path.read_bytes() if path.exists() else b""
-            kept = self._whole_lines(content)
-            self.done = self._done(kept.decode("utf-8", "replace"))
-            self.repaired = len(content) - len(kept)
+            _require_regular(path)
             # unbuffered: a line is one write, and nothing waits in this process when it is killed
             self._stream = path.open("ab", buffering=0)
-            if self.repaired:
-                self._stream.truncate(len(kept))
-            if not kept and self._csv:
-                self._write(_csv_line(_COLUMNS))
-            _sync_folder(path.parent)
+            try:
+                self._begin()
+            except BaseException:
+                self._stream.close()
+                raise
         except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
+            hint = "; is it open in another program?" if isinstance(error, PermissionError) else ""
+            raise ResultsError(f"{path} cannot be written: {error.strerror}{hint}") from error
         except csv.Error as error:
             raise ResultsError(f"{path} is damaged ({error}): name another file") from error
+
+    def _begin(self) -> None:
+        if not _lock(self._stream.fileno()):
+            holder = _holder(self._stream.fileno())
+            who = f"process {holder}" if holder else "another program"
+            raise ResultsError(f"{self.path} is being written by {who}: wait for it, or name another file")
+        content = self.path.read_bytes()
+        kept = self._whole_lines(content)
+        self._by_content: dict[tuple[str, str], ScreeningRecord] = {}
+        self.known: dict[tuple[str, str, str], ScreeningRecord] = {}
+        for record in self._read(kept.decode("utf-8", "replace")):
+            self._remember(record)
+        self.repaired = len(content) - len(kept)
+        if self.repaired:
+            self._stream.truncate(len(kept))
+        if not kept and self._csv:
+            self._write(self._dialect.header)
+        _sync_folder(self.path.parent)
+
+    def answer_for(self, sha256: str, artifact: str) -> ScreeningRecord | None:
+        """A line with a probability for the same content and artifact, under whatever path."""
+        return self._by_content.get((sha256, artifact))
 
     def append(self, record: ScreeningRecord) -> None:
         """Write one line; on disk when this returns.
@@ -107,15 +175,20 @@ class Results:
             ResultsError: The disk is full or gone.
         """
         values = asdict(record)
-        line = _csv_line(["" if v is None else v for v in values.values()]) if self._csv else _json(values)
         try:
-            self._write(line)
+            self._write(self._dialect.line(values) if self._csv else _json(values))
         except OSError as error:
             raise ResultsError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._remember(record)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let others write to it."""
         self._stream.close()
+
+    def _remember(self, record: ScreeningRecord) -> None:
+        self.known[record.key] = record
+        if record.probability is not None:
+            self._by_content[record.sha256, record.artifact] = record
 
     def _write(self, line: str) -> None:
         rest = memoryview(line.encode("utf-8"))
@@ -124,31 +197,88 @@ class Results:
         os.fsync(self._stream.fileno())
 
     def _whole_lines(self, content: bytes) -> bytes:
-        """The content up to the last line's end.
+        """The content up to the last line's end; the dialect becomes the file's own.
 
         Raises:
             ResultsError: It does not begin like a results file of this form.
         """
-        start = (_csv_line(_COLUMNS) if self._csv else '{"file": "').encode()
-        if content.strip(b"\0") and not (content.startswith(start) or start.startswith(content.strip(b"\0"))):
-            form = "CSV" if self._csv else "JSON lines"
-            raise ResultsError(f"{self.path} exists and holds no {form} of this program: name another file")
-        return content[: content.rfind(b"\n") + 1]
+        text = content.strip(b"\0")
+        for start, dialect in self._beginnings():
+            if text.startswith(start) or (start.startswith(text) and b"\n" not in content):
+                self._dialect = dialect if text.startswith(start) else self._dialect
+                return content[: content.rfind(b"\n") + 1]
+        form = "CSV" if self._csv else "JSON lines"
+        raise ResultsError(f"{self.path} exists and holds no {form} of this program: name another file")
 
-    def _done(self, text: str) -> set[tuple[str, str, str]]:
-        found = set()
-        lines = text.replace("\0", "").split("\n")  # the csv module of Python 3.10 refuses a zero byte
-        rows = csv.DictReader(lines) if self._csv else map(_parsed, lines)
-        for row in rows:
-            if row.get("probability") not in (None, ""):
-                found.add((str(row.get("file")), str(row.get("sha256")), str(row.get("artifact"))))
-        return found
+    def _beginnings(self) -> list[tuple[bytes, _Dialect]]:
+        """How a file of this form may begin, the one that would be written now first."""
+        if not self._csv:
+            return [(f'{{"{name}": '.encode(), self._dialect) for name in (_COLUMNS[0], _COLUMNS_0_1_0[0])]
+        columns = tuple(_COLUMNS)
+        others = [_Dialect(columns), _Dialect(tuple(_COLUMNS_0_1_0))]
+        others += [_Dialect(columns, *signs, _BOM) for signs in ((";", ","), (",", "."))]
+        return [(dialect.header.encode(), dialect) for dialect in (self._dialect, *others)]
+
+    def _read(self, text: str) -> list[ScreeningRecord]:
+        """The records of whole lines; a damaged line's image is screened again."""
+        lines = text.removeprefix(_BOM).replace("\0", "").split("\n")  # Python 3.10's csv refuses a zero byte
+        rows = csv.DictReader(lines, delimiter=self._dialect.separator) if self._csv else map(_parsed, lines)
+        return [record for row in rows if (record := self._record(dict(row))) is not None]
+
+    def _record(self, row: dict[str, object]) -> ScreeningRecord | None:
+        decimal = self._dialect.decimal if self._csv else "."
+        try:
+            numbers = {
+                name: None if row[name] in (None, "") else float(str(row[name]).replace(decimal, "."))
+                for name in ("probability", "threshold", "time_ms")
+            }
+            texts = {name: str(row[name] or "") for name in _COLUMNS if name not in numbers}
+        except (KeyError, ValueError):
+            return None
+        return ScreeningRecord(**{**texts, **numbers, "decision": texts["decision"] or None})  # type: ignore[arg-type]
 
 
-def _csv_line(values: list[object] | list[str]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(values)
-    return stream.getvalue()
+def _require_regular(path: Path) -> None:
+    """Refuse a device, which may never end, a pipe, which may never begin, and a folder.
+
+    Raises:
+        ResultsError: It is there and is no regular file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise ResultsError(f"{path} is not a file: name a file for the results")
+
+
+def _lock(handle: int) -> bool:
+    """Keep others out until the file is closed or this process ends; False where another has it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            os.lseek(handle, 1 << 40, os.SEEK_SET)  # a lock hides its bytes from readers: far behind the end
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # some network file systems have no locks
+        pass
+    return True
+
+
+def _holder(handle: int) -> int | None:
+    """The process that holds the lock, where Linux tells."""
+    number = f":{os.fstat(handle).st_ino} "
+    try:
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    return next((int(line.split()[4]) for line in locks if number in line and " FLOCK " in line), None)
 
 
 def _json(values: dict[str, object]) -> str:

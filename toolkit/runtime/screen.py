@@ -1,35 +1,36 @@
-"""The command a clinic runs: `python screen.pyz image.png folder/ *.dcm`.
+"""The command a clinic runs: `python3 screen.pyz image.png folder/ *.dcm`.
 
-Exit codes: 0 every image screened; 1 some files gave no radiograph; 2 the command line; 3 the artifact
-cannot be used; 4 the self-test failed; 5 the results cannot be written; 130 stopped by Ctrl-C.
+Exit codes: 0 every image screened; 1 some files gave no radiograph, or a folder holds no image; 2 the command
+line; 3 the artifact cannot be used, or the bundle was changed; 4 the self-test failed; 5 the results cannot
+be written; 130 stopped by Ctrl-C; 141 nobody reads what is printed any more.
 """
 
 from __future__ import annotations
 
 import argparse
-import glob
+import errno
 import hashlib
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from udacimed_edge.runtime import image, selftest
+from udacimed_edge.runtime import about, image, selftest
 from udacimed_edge.runtime.contract import ArtifactError, Predictor
 from udacimed_edge.runtime.digest import path_digest
+from udacimed_edge.runtime.installer import home as home_of_the_program
 from udacimed_edge.runtime.reader import SUFFIXES, open_artifact
-from udacimed_edge.runtime.results import NOTICE, Results, ResultsError, ScreeningRecord
+from udacimed_edge.runtime.results import NOTICE, Form, Results, ResultsError, ScreeningRecord
+from udacimed_edge.runtime.search import Search, find_images
 
-__all__ = ["ArtifactError", "find_images", "main"]
+__all__ = ["ArtifactError", "main"]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
-
-_FILE_WIDTH = 36
-_ROW = f"{{:<{_FILE_WIDTH}}}  {{:>11}}  {{:<9}}  {{:>7}}  {{}}"
+_ROW = "{:>11}  {:<10}  {:>7}  {}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,38 @@ class Model:
     predictor: Predictor
 
 
+class _NobodyReadsError(Exception):
+    """The other end of a pipe was closed."""
+
+
+class _Console:
+    """Standard output, which may be closed or full before the batch is done.
+
+    Attributes:
+        full: What the system said when it took no more; None while it does.
+    """
+
+    def __init__(self) -> None:
+        self.full: str | None = None
+
+    def say(self, text: str) -> None:
+        """Print a line; where there is no room for it, say so once and go on.
+
+        Raises:
+            _NobodyReadsError: The pipe is closed.
+        """
+        try:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        except OSError as error:
+            # what waits in the buffer goes nowhere, now and when the process ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if error.errno in (errno.EPIPE, errno.EINVAL):  # Windows says EINVAL
+                raise _NobodyReadsError from error
+            self.full = str(error.strerror)
+            sys.stderr.write(f"what is printed cannot be written ({self.full}); the batch goes on\n")
+
+
 def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> int:
     """Run the command.
 
@@ -61,50 +94,70 @@ def main(arguments: Sequence[str] | None = None, home: Path | None = None) -> in
         sys.stdout.reconfigure(errors="replace")
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not options.images and not options.selftest:
-        parser.error("name an image or a folder, or --selftest")
-    home = home or _home()
-    results = None
+    if not (options.images or options.selftest or options.about):
+        parser.error("name an image or a folder, or --selftest, or --about")
+    if options.excel and not options.csv:
+        parser.error("--excel says how --csv is written: name the file with --csv")
+    home, results = home or home_of_the_program(), None
     try:
         if options.csv or options.jsonl:
-            results = Results(options.csv or options.jsonl, "csv" if options.csv else "jsonl")
+            form: Form = "jsonl" if options.jsonl else "excel" if options.excel else "csv"
+            results = Results(options.csv or options.jsonl, form)
     except ResultsError as error:
         parser.error(str(error))
+    console = _Console()
     try:
-        return _run(options, home, results)
+        code = _run(options, home, results, console)
     except ArtifactError as error:
         return _fail(3, f"the artifact cannot be used: {error}")
     except ResultsError as error:
         return _fail(5, str(error))
     except KeyboardInterrupt:
         return _fail(130, "stopped; the same command goes on with what is left")
+    except _NobodyReadsError:
+        return 141
     finally:
         if results:
             results.close()
+    return 5 if console.full and not results else code
 
 
-def _run(options: argparse.Namespace, home: Path, results: Results | None) -> int:
+def _run(options: argparse.Namespace, home: Path, results: Results | None, console: _Console) -> int:
     model = _open(options.artifact or _beside(home), options.threads)
+    if options.about:
+        return _about(home, model, console)
     contract = model.predictor.contract
-    _say(
-        f"{model.path.name}: {contract.precision}, {model.predictor.executor}; threshold "
-        f"{contract.threshold:.4f} ({contract.threshold_origin})"
+    console.say(
+        f"Looks for pneumonia in chest radiographs with {model.path.name} ({contract.precision}, "
+        f"{model.predictor.executor})."
     )
-    _say(NOTICE)
+    console.say(
+        f'It calls "pneumonia" what has a probability of {contract.threshold:.4f} or more; "normal" never '
+        "excludes pneumonia."
+    )
+    console.say(NOTICE)
     if options.selftest:
         verdict = selftest.check(home / "selftest", model.predictor, model.digest)
-        _say(("self-test passed: " if verdict.passed else "SELF-TEST FAILED: ") + verdict.message)
+        console.say(("self-test passed: " if verdict.passed else "SELF-TEST FAILED: ") + verdict.message)
         if not verdict.passed:
             return 4
-    return _screen(options.images, model, results) if options.images else 0
+    return _screen(options.images, model, results, console) if options.images else 0
+
+
+def _about(home: Path, model: Model, console: _Console) -> int:
+    lines = list(about.describe(home, model.path, model.digest, model.predictor))
+    for line in (*lines, NOTICE):
+        console.say(line)
+    return 3 if any("CHANGED OR MISSING" in line or "WRONG:" in line for line in lines) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="screen.pyz",
         description=f"Screens chest radiographs for pneumonia. {NOTICE}",
-        epilog="Exit codes: 0 all screened, 1 some files gave no radiograph, 2 wrong command line, "
-        "3 the artifact cannot be used, 4 self-test failed, 5 results cannot be written. "
+        epilog="Exit codes: 0 all screened, 1 some files gave no radiograph or there was none, "
+        "2 wrong command line, 3 the artifact cannot be used, 4 self-test failed, "
+        "5 results cannot be written. "
         "With --csv or --jsonl the same command, given again, goes on where it was interrupted.",
     )
     parser.add_argument(
@@ -114,10 +167,21 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", type=Path, metavar="FILE", help="append the results to a CSV file")
     output.add_argument("--jsonl", type=Path, metavar="FILE", help="append the results as JSON lines")
     parser.add_argument(
+        "--excel", action="store_true", help="write the CSV file as this computer's spreadsheets read it"
+    )
+    parser.add_argument(
         "--artifact", type=Path, metavar="FILE", help="the model; by default the one beside this program"
     )
     parser.add_argument(
         "--selftest", action="store_true", help="check that this device computes as validated"
+    )
+    parser.add_argument(
+        "--about", action="store_true", help="say what this is, whether it was changed, and who signed it"
+    )
+    parser.add_argument(
+        "--install",
+        action="store_true",
+        help="install the wheels beside this program, once, without a network",
     )
     parser.add_argument(
         "--threads", type=_count, default=1, metavar="N", help="processor threads (default 1)"
@@ -129,11 +193,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError("expected a number from 1 to 1024")
     return int(text)
-
-
-def _home() -> Path:
-    """The folder of the zip this runs from; the working directory when it is no zip."""
-    return next((above.parent for above in Path(__file__).absolute().parents if above.is_file()), Path.cwd())
 
 
 def _beside(home: Path) -> Path:
@@ -151,84 +210,95 @@ def _beside(home: Path) -> Path:
 
 def _open(path: Path, threads: int) -> Model:
     try:
+        if path.exists() and (wrong := about.difference(path)):
+            raise ArtifactError(
+                f"{wrong}, says {about.SUMS} beside it: do not use it, copy the whole bundle again"
+            )
         return Model(path, path_digest(path), open_artifact(path, threads))
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ArtifactError(f"{error.name or error} is not installed on this device") from error
+    except ImportError as error:
+        raise ArtifactError(_not_loaded(error)) from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
     except (ArtifactError, RuntimeError) as error:
         raise ArtifactError(str(error)) from error
 
 
-def _screen(names: Sequence[str], model: Model, results: Results | None) -> int:
-    """Screen one file after the other; 1 when one of them gave no radiograph."""
+def _not_loaded(error: ImportError) -> str:
+    """A library that is there and does not load; on Windows mostly for want of Microsoft's C++ runtime."""
+    if "DLL load failed" in str(error):
+        return (
+            "its runtime does not load: Windows lacks the Microsoft Visual C++ runtime; install "
+            "vc_redist.x64.exe, which Microsoft gives away, once"
+        )
+    return f"its runtime does not load here: {error}"
+
+
+def _screen(names: Sequence[str], model: Model, results: Results | None, console: _Console) -> int:
+    """Screen one file after the other; 1 when one of them gave no radiograph, or a folder holds none."""
     if results and results.repaired:
-        _say(f"{results.path}: a line of {results.repaired} bytes was half-written and is removed")
-    _say(_ROW.format("file", "probability", "decision", "ms", "warnings").rstrip())
-    screened = skipped = failed = 0
-    for path in find_images(names):
-        record = _examine(path, model, results.done if results else frozenset())
-        if record is None:
-            skipped += 1
+        console.say(f"{results.path}: a line of {results.repaired} bytes was half-written and is removed")
+    console.say(_ROW.format("probability", "decision", "ms", "file"))
+    search, totals, ways = Search(), Counter[str](), Counter[str]()
+    for path in find_images(names, search):
+        record, way = _examine(path, model, results)
+        totals[record.decision or "unreadable"] += 1
+        ways[way] += 1
+        if way == "done before":
             continue
-        _say(_row(record))
-        if results:
+        console.say(_row(path, record))
+        # a file that gives no radiograph is tried at each run, and has one line for one reason
+        known = results.known.get(record.key) if results else None
+        if results and not (known and known.error == record.error):
             results.append(record)
-        screened, failed = screened + (not record.error), failed + bool(record.error)
-    _say(
-        f"{screened} screened, {failed} gave no radiograph" + (f", {skipped} done before" if skipped else "")
+    for line in (*_summary(totals, ways), *_passed_over(search), NOTICE):
+        console.say(line)
+    return 1 if totals["unreadable"] or search.empty or not totals else 0
+
+
+def _summary(totals: Counter[str], ways: Counter[str]) -> Iterator[str]:
+    """For example "5 files: 2 pneumonia, 2 normal, 1 unreadable (1 done before)"."""
+    shown = [
+        "pneumonia",
+        "normal",
+        *sorted(totals.keys() - {"pneumonia", "normal", "unreadable"}),
+        "unreadable",
+    ]
+    words = ("done before", "copied from a file of the same content")
+    notes = ", ".join(f"{ways[way]} {way}" for way in words if ways[way])
+    plural = "files" if totals.total() != 1 else "file"
+    yield (
+        f"{totals.total()} {plural}: "
+        + ", ".join(f"{totals[name]} {name}" for name in shown)
+        + (f" ({notes})" if notes else "")
     )
-    _say(NOTICE)
-    return 1 if failed else 0
 
 
-def find_images(names: Sequence[str]) -> Iterator[Path]:
-    """Every file that was named, each once; folders with all below them, sorted.
-
-    From a folder come the files with an image's suffix, and those without any whose content is an
-    image's: a DICOM file on a clinic's disk often has none. Hidden files are left out.
-
-    Args:
-        names: Files, folders, or patterns such as "*.dcm", which Windows passes on as they are.
-    """
-    seen: set[str] = set()
-    for name in names:
-        matches = [name] if os.path.lexists(name) or not glob.has_magic(name) else sorted(glob.glob(name))
-        for path in map(Path, matches or [name]):
-            for file in _below(path) if path.is_dir() else [path]:
-                if (key := os.path.abspath(file)) not in seen:
-                    seen.add(key)
-                    yield file
+def _passed_over(search: Search) -> Iterator[str]:
+    if search.passed_over:
+        kinds = ", ".join(
+            f"{suffix or 'without a suffix'} {n}" for suffix, n in sorted(search.passed_over.items())
+        )
+        yield f"{search.passed_over.total()} other files were passed over: {_printable(kinds)}"
+    for folder in search.empty:
+        yield f"NO IMAGE in the folder {_printable(folder)}"
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(place, name) for name in sorted(files) if not name.startswith(".")):
-            if file.suffix.lower() in IMAGE_SUFFIXES or (not file.suffix and _begins_like_an_image(file)):
-                yield file
-
-
-def _begins_like_an_image(file: Path) -> bool:
-    try:
-        if not file.is_file():
-            return False
-        with file.open("rb") as stream:
-            return image.kind_of(stream.read(132)) is not None
-    except OSError:
-        return False
-
-
-def _examine(path: Path, model: Model, done: Set[tuple[str, str, str]]) -> ScreeningRecord | None:
-    """One file's record; None when it is done already."""
+def _examine(path: Path, model: Model, results: Results | None) -> tuple[ScreeningRecord, str]:
+    """One file's record, and how it came about: "screened", "done before" or "copied from ..."."""
     start = time.perf_counter()
     name, digest, error, warnings = _printable(os.path.abspath(path)), "", "", ""
     probability = math.nan
     try:
         content = image.read_bytes(path)
         digest = hashlib.sha256(content).hexdigest()
-        if (name, digest, model.digest) in done:
-            return None
+        if results and (same := results.answer_for(digest, model.digest)):
+            known = results.known.get((name, digest, model.digest))
+            if known and known.probability is not None:
+                return known, "done before"
+            copied = replace(same, file=name, time_ms=_ms_since(start), screened_at=_now())
+            return copied, "copied from a file of the same content"
         radiograph = image.decode(content)
         warnings = "; ".join(radiograph.warnings)
         probability = _ask(model, radiograph)
@@ -237,18 +307,28 @@ def _examine(path: Path, model: Model, done: Set[tuple[str, str, str]]) -> Scree
     except image.ImageError as problem:
         error = _printable(str(problem))
     contract = model.predictor.contract
-    return ScreeningRecord(
+    record = ScreeningRecord(
+        probability=None if error else probability,
+        decision=None if error else contract.labels[probability >= contract.threshold],
+        error=error,
+        warnings=_printable(warnings),
+        threshold=contract.threshold,
+        time_ms=_ms_since(start),
+        screened_at=_now(),
+        notice=NOTICE,
         file=name,
         sha256=digest,
         artifact=model.digest,
-        probability=None if error else probability,
-        decision=None if error else contract.labels[probability >= contract.threshold],
-        threshold=contract.threshold,
-        time_ms=round((time.perf_counter() - start) * 1000, 2),
-        warnings=_printable(warnings),
-        error=error,
-        screened_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+    return record, "screened"
+
+
+def _ms_since(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 2)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _ask(model: Model, radiograph: image.Radiograph) -> float:
@@ -268,18 +348,13 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _row(record: ScreeningRecord) -> str:
-    name = Path(record.file).name
-    short = name if len(name) <= _FILE_WIDTH else f"...{name[3 - _FILE_WIDTH :]}"
+def _row(path: Path, record: ScreeningRecord) -> str:
+    """The path is as it was found: of two files with one name each folder is seen."""
+    file, ms = _printable(str(path)), f"{record.time_ms:.1f}"
     if record.probability is None:
-        return _ROW.format(short, "-", "-", f"{record.time_ms:.1f}", f"NO RADIOGRAPH: {record.error}")
+        return _ROW.format("-", "unreadable", ms, f"{file}  NO RADIOGRAPH: {record.error}")
     shown = f"{record.probability:.4f}"
-    return _ROW.format(short, shown, record.decision, f"{record.time_ms:.1f}", record.warnings).rstrip()
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    return _ROW.format(shown, record.decision, ms, f"{file}  {record.warnings}".rstrip())
 
 
 def _fail(code: int, message: str) -> int:

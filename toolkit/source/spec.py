@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.json_reader import parse_json, read_plain_text
 from udacimed_edge.runtime.contract import LABELS
+from udacimed_edge.source.outputs import Output
 
 __all__ = ["ModelSpec", "parse_card", "read_spec", "spec_path"]
 
@@ -41,6 +42,7 @@ class ModelSpec(BaseModel):
         mean: Per input channel, subtracted from pixel / 255 (torchvision's `Normalize` after `ToTensor`).
         std: Per input channel, divides what the subtraction leaves; above 0.
         labels: The classes in the order of the model's own outputs.
+        output: What its answer is; absent for two logits.
         threshold: "pneumonia" is decided where its probability is at least this; 0 < t < 1.
         threshold_origin: Where the threshold comes from, in words.
         weights_sha256: SHA-256 of the weights file this card belongs to, 64 lower-case hex digits.
@@ -57,6 +59,7 @@ class ModelSpec(BaseModel):
     mean: tuple[_Number, ...] = Field(min_length=1)
     std: tuple[_Positive, ...] = Field(min_length=1)
     labels: Annotated[tuple[str, str], AfterValidator(_both_labels)]
+    output: Output | None = None
     threshold: float | None = Field(default=None, gt=0, lt=1)
     threshold_origin: str | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")

@@ -1,4 +1,4 @@
-"""The way of the data as plain functions: convert and judge, or judge again."""
+"""Converts a model to every artifact of a plan and judges each from its bytes."""
 
 from __future__ import annotations
 
@@ -14,52 +14,61 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from udacimed_edge.converters import FORMATS
-from udacimed_edge.converters.base import Quantization, run
+from udacimed_edge.converters.base import Quantization, QuantizationRecipe, run
 from udacimed_edge.core import machine
-from udacimed_edge.core.artifact import REPORT_NAME, locate, report_of
-from udacimed_edge.core.data import DataSet, Split
-from udacimed_edge.core.errors import EdgeError, InputError, OutputError, UnsupportedError
-from udacimed_edge.core.files import path_digest, replace_directory, staging, write_atomic
+from udacimed_edge.core.artifact import REPORT_NAME
+from udacimed_edge.core.data import DataSet
+from udacimed_edge.core.errors import EdgeError, OutputError
+from udacimed_edge.core.files import replace_directory, staging, write_atomic
 from udacimed_edge.core.jobs import Job, Notify, run_jobs
 from udacimed_edge.core.lock import locked
 from udacimed_edge.runtime.contract import SIDE
-from udacimed_edge.validation.judging.evaluate import (
-    EvaluationInputs,
-    SourceScores,
-    data_record,
-    evaluate,
-    open_predictor,
-)
-from udacimed_edge.validation.judging.external import evaluate_predictions, read_predictions
-from udacimed_edge.validation.judging.inputs import IsaChoice
-from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import (
-    RecipeRecord,
-    Report,
-    calibration_cost,
-    read_report,
-    with_digest,
-    write_report,
-)
+from udacimed_edge.validation.judging.evaluate import evaluate
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Making, RunSettings
+from udacimed_edge.validation.report import RecipeRecord, Report, write_report
 from udacimed_edge.workflow.plan import ConversionPlan, Item, ItemResult, Stage
-from udacimed_edge.workflow.prepare import Calibration, Needs, Shared, computed_scores, share
-from udacimed_edge.workflow.recipes import choose_recipe, failed_clauses
+from udacimed_edge.workflow.prepare import (
+    Calibration,
+    calibrations,
+    export,
+    inputs_of,
+    require_good_source,
+    set_threshold,
+)
+from udacimed_edge.workflow.recipes import try_recipe
 from udacimed_edge.workflow.report import CARD_NAME, write_card
 
 if TYPE_CHECKING:
     from udacimed_edge.source.load import SourceModel
 
-__all__ = [
-    "convert_all",
-    "validate_all",
-    "validate_predictions",
-]
+__all__ = ["convert_all"]
 
 FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
 """Where below the output folder an artifact goes, by its verdict."""
 
 LOGS = "logs"
 """Where below it the logs of what failed are."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What is made once for all formats.
+
+    Attributes:
+        program: The exported program.
+        test: What every artifact is judged on.
+        trial: What INT8 candidates are judged on: the validation split; None without INT8.
+        calibration: What calibrates INT8; None where nothing is calibrated.
+        on_patients: Training images to compare synthetic calibration with; None for no comparison.
+        notes: What was assumed about the source model's file.
+    """
+
+    program: Path
+    test: EvaluationInputs
+    trial: EvaluationInputs | None = None
+    calibration: Calibration | None = None
+    on_patients: Calibration | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,11 +109,7 @@ def convert_all(
         OutputError: The output folder cannot be written.
     """
     with locked(plan.out), staging(plan.out) as folder:
-        quantized = [FORMATS[item.format] for item in plan.items if item.precision == "int8"]
-        needs = Needs(bool(quantized), any(row.calibrated for row in quantized), plan.calibrate)
-        shared = share(
-            source, data, plan.settings, folder, needs, lambda stage: notify(Stage("source", stage))
-        )
+        shared = _prepare(source, data, plan, folder, lambda stage: notify(Stage("source", stage)))
         groups = [
             tuple(item for item in plan.items if item.format == name)
             for name in dict.fromkeys(item.format for item in plan.items)
@@ -114,6 +119,24 @@ def convert_all(
         results = _run(work, folder / LOGS, plan.out / LOGS, notify)
     order = [str(item) for item in plan.items]
     return sorted(results, key=lambda result: order.index(result.item))
+
+
+def _prepare(
+    source: SourceModel, data: DataSet, plan: ConversionPlan, folder: Path, notify: Callable[[str], None]
+) -> Shared:
+    """What is made once for all formats; the source model must satisfy the policy itself."""
+    quantized = [FORMATS[item.format] for item in plan.items if item.precision == "int8"]
+    calibration, on_patients = None, None
+    if any(row.calibrated for row in quantized):
+        calibration, on_patients = calibrations(data, plan.calibrate)
+    threshold = set_threshold(source, data)
+    notify("predict")
+    test = inputs_of(source, data, "test", threshold, plan.settings)
+    require_good_source(test)
+    trial = inputs_of(source, data, "validation", threshold, plan.settings) if quantized else None
+    notify("export")
+    program = export(source, folder / "program.pt2")
+    return Shared(program, test, trial, calibration, on_patients, source.notes)
 
 
 def _run(
@@ -186,195 +209,123 @@ def _convert_format(work: _FormatWork, notify: Notify) -> None:
 
 
 def _convert_item(item: Item, work: _FormatWork, notify: Notify) -> tuple[Report, Path]:
+    """Make one artifact, judge it, and put it in its place with its report."""
     row, shared = FORMATS[item.format], work.shared
-    folder = work.staging / str(item)
-    artifact = folder / f"model{row.suffix}"
-    calibration = shared.calibration if item.precision == "int8" and row.calibrated else None
-    real = None
-    if calibration is not None and shared.comparison is not None:
-        real = _make(artifact, item, work, shared.comparison, notify)
-    report = _make(artifact, item, work, calibration, notify)
-    if real is not None:
-        report = with_digest(report.model_copy(update={"calibration_cost": calibration_cost(real, report)}))
-    write_report(report, folder / REPORT_NAME)
-    write_card(report, folder / CARD_NAME)
+    artifact = work.staging / str(item) / f"model{row.suffix}"
+
+    def tell(stage: str) -> None:
+        notify(Stage(str(item), stage))
+
+    calibration, on_patients = None, None
+    if item.precision == "int8" and row.calibrated:
+        calibration = shared.calibration
+        if shared.on_patients is not None:
+            on_patients = _make_and_judge(artifact, item, work, shared.on_patients, None, tell)
+    report = _make_and_judge(artifact, item, work, calibration, on_patients, tell)
+    write_report(report, artifact.parent / REPORT_NAME)
+    write_card(report, artifact.parent / CARD_NAME)
     final = work.plan.out / FOLDERS[report.verdict] / str(item)
-    replace_directory(folder, final)
+    replace_directory(artifact.parent, final)
     return report, final / artifact.name
 
 
-def _make(
-    artifact: Path, item: Item, work: _FormatWork, calibration: Calibration | None, notify: Notify
+def _make_and_judge(
+    artifact: Path,
+    item: Item,
+    work: _FormatWork,
+    calibration: Calibration | None,
+    on_patients: Report | None,
+    tell: Callable[[str], None],
 ) -> Report:
-    """Convert, INT8 by the lowest recipe that holds on the validation split, and judge what stands.
+    """Write an artifact, INT8 by the first recipe that holds on the validation split, and judge it.
 
     Args:
         artifact: What to write; its folder is emptied.
         item: Which artifact.
         work: What all items of the format share.
         calibration: What calibrates it; None where nothing is calibrated.
-        notify: Told of each stage.
+        on_patients: The report of the same artifact calibrated on patients' images, for comparison.
+        tell: Told of each stage.
     """
-    row, shared = FORMATS[item.format], work.shared
-    record = calibration.record if calibration else None
-    contract = replace(
-        shared.contract,
-        format=item.format,
-        precision=item.precision,
-        calibration_digest=record.digest if record else None,
-        output=row.output,
-    )
-
-    def make(quantization: Quantization | None, stage: str, out: Path = artifact) -> None:
-        notify(Stage(str(item), stage))
-        shutil.rmtree(out.parent, ignore_errors=True)
-        out.parent.mkdir()
-        run(row, shared.program, contract, quantization, out)
-
     tried: tuple[RecipeRecord, ...] = ()
     unsafe = None
-    if (trial := shared.trial) is not None and item.precision == "int8":
-        images = calibration.images if calibration else np.empty((0, SIDE, SIDE), np.uint8)
-        tried = choose_recipe(
-            row.recipes[: work.plan.max_recipe],
-            lambda recipe: make(
-                Quantization(recipe, images, trial.split), f"convert, recipe {recipe.number}"
-            ),
-            lambda: failed_clauses(artifact, replace(trial, threads=work.threads)),
-        )
-        if row.can_saturate and work.plan.isa != "none":
-            recipe = replace(row.recipes[tried[-1].number - 1], saturating=True)
-            unsafe = artifact.parent.with_name(f"{item}-unsafe") / artifact.name
-            make(Quantization(recipe, images, trial.split), "convert, for comparison", unsafe)
+    if item.precision == "int8":
+        tried = _write_int8(artifact, item, work, calibration, tell)
+        if FORMATS[item.format].can_saturate and work.plan.isa != "none":
+            unsafe = _write_unsafe(artifact, item, work, calibration, tried[-1].number, tell)
     else:
-        make(None, "convert")
-    inputs = replace(
-        shared.inputs,
-        threads=work.threads,
-        calibration=record,
-        recipes=tried,
-        isa=work.plan.isa,
-        unsafe=unsafe,
+        tell("convert")
+        _write(artifact, item, work, None, None)
+    record = calibration.record if calibration else None
+    return evaluate(
+        artifact,
+        work.shared.test,
+        RunSettings(work.threads, work.plan.isa, unsafe),
+        Making(record, tried, on_patients, notes=work.shared.notes),
+        tell,
     )
-    return evaluate(artifact, inputs, lambda stage: notify(Stage(str(item), stage)))
 
 
-def validate_all(
-    artifacts: Sequence[Path],
-    data: DataSet,
-    settings: PolicySettings,
-    load_model: Callable[[str], SourceModel],
-    notify: Callable[[Stage | ItemResult], None],
-    isa: IsaChoice = "none",
-) -> list[ItemResult]:
-    """Judge artifacts again, from their bytes.
-
-    Args:
-        artifacts: Files or the folders `convert` wrote.
-        data: Its test split judges.
-        settings: The policy's bounds.
-        load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
-            only where no earlier report holds its scores.
-        notify: Told of each stage and of each result.
-        isa: Which processor cases are computed.
-    """
-    test = data.read("test")
-    results = []
-    for path in artifacts:
-        started, name = time.monotonic(), str(path)
-        try:
-            artifact = locate(path)
-            notify(Stage(name, "source"))
-            inputs = replace(_inputs(artifact, data, test, settings, load_model), isa=isa)
-            report = evaluate(artifact, inputs, lambda stage, name=name: notify(Stage(name, stage)))  # type: ignore[misc]
-            result = ItemResult(name, report=report, artifact=artifact)
-        except EdgeError as error:
-            result = ItemResult(name, error=error)
-        results.append(replace(result, seconds=time.monotonic() - started))
-        notify(results[-1])
-    return results
-
-
-def validate_predictions(
-    path: Path,
-    predictions: Path,
-    data: DataSet,
-    settings: PolicySettings,
-    load_model: Callable[[str], SourceModel],
-) -> ItemResult:
-    """Judge answers that an artifact gave on another device, by the same policy.
-
-    Args:
-        path: The artifact, or the folder `convert` wrote.
-        predictions: The file of answers; its form is described in examples/PREDICTIONS.md.
-        data: Its test split judges.
-        settings: The policy's bounds.
-        load_model: Loads the source model, given the SHA-256 of the one the artifact was made from; called
-            only where no earlier report holds its scores.
-
-    Raises:
-        InputError: The artifact or the file cannot be used, or the file speaks of another artifact.
-    """
-    started, test, artifact = time.monotonic(), data.read("test"), locate(path)
-    inputs = _inputs(artifact, data, test, settings, load_model)
-    report = evaluate_predictions(artifact, read_predictions(predictions, len(test.labels)), inputs)
-    return ItemResult(str(path), report=report, artifact=artifact, seconds=time.monotonic() - started)
-
-
-def _inputs(
+def _write_int8(
     artifact: Path,
-    data: DataSet,
-    test: Split,
-    settings: PolicySettings,
-    load_model: Callable[[str], SourceModel],
-) -> EvaluationInputs:
-    earlier = _earlier_report(artifact)
-    scores = _earlier_scores(earlier, test)
-    if scores is None:
-        scores = computed_scores(load_model(_source_digest(artifact, earlier)), test)
-    inputs = EvaluationInputs(test, data_record(data, test), scores, settings)
-    if earlier is None:
-        return inputs
-    return replace(
-        inputs,
-        calibration=earlier.calibration,
-        calibration_cost=earlier.calibration_cost if earlier.data.digest == test.digest else None,
-        recipes=earlier.recipes,
+    item: Item,
+    work: _FormatWork,
+    calibration: Calibration | None,
+    tell: Callable[[str], None],
+) -> tuple[RecipeRecord, ...]:
+    """Write by one recipe after another until one holds on the validation split; the last one stands."""
+    trial = work.shared.trial
+    assert trial is not None  # it is read wherever an item is int8
+    tried = []
+    for recipe in FORMATS[item.format].recipes[work.plan.min_recipe - 1 : work.plan.max_recipe]:
+        tell(f"convert, recipe {recipe.number}")
+        _write(artifact, item, work, calibration, recipe)
+        tell(f"try recipe {recipe.number}")
+        found = try_recipe(recipe, artifact, trial, work.threads)
+        tried.append(found.record())
+        if found.is_last:
+            break
+    return tuple(tried)
+
+
+def _write_unsafe(
+    artifact: Path,
+    item: Item,
+    work: _FormatWork,
+    calibration: Calibration | None,
+    number: int,
+    tell: Callable[[str], None],
+) -> Path:
+    """The same artifact in its format's faster, unsafe setting, which a report compares with it."""
+    tell("convert, for comparison")
+    unsafe = artifact.parent.with_name(f"{item}-unsafe") / artifact.name
+    recipe = FORMATS[item.format].recipes[number - 1]
+    _write(unsafe, item, work, calibration, replace(recipe, saturating=True))
+    return unsafe
+
+
+def _write(
+    out: Path,
+    item: Item,
+    work: _FormatWork,
+    calibration: Calibration | None,
+    recipe: QuantizationRecipe | None,
+) -> None:
+    """Write an artifact into an emptied folder; without a recipe in float."""
+    row, shared = FORMATS[item.format], work.shared
+    assert shared.test.promise is not None  # the source model is at hand
+    contract = replace(
+        shared.test.promise,
+        format=item.format,
+        precision=item.precision,
+        calibration_digest=calibration.record.digest if calibration else None,
+        output=row.output,
     )
-
-
-def _earlier_report(artifact: Path) -> Report | None:
-    """The report beside an artifact, if there is one.
-
-    Raises:
-        InputError: It is damaged, or the artifact's bytes are not the ones it speaks of.
-    """
-    path = report_of(artifact)
-    if not path.exists():
-        return None
-    report = read_report(path)
-    if report.artifact.digest != path_digest(artifact):
-        raise InputError(
-            f"{artifact} was changed after its report {path.name} was written",
-            "convert the model again; or, to judge the changed file, move the report away",
-        )
-    return report
-
-
-def _earlier_scores(earlier: Report | None, test: Split) -> SourceScores | None:
-    """The source model's answers for the split, where the earlier report holds them."""
-    if earlier is None or earlier.data.digest != test.digest:
-        return None
-    origin = f"the report of {earlier.created} beside the artifact ({earlier.report_digest[:12]})"
-    probabilities = np.array(earlier.predictions.source, dtype=np.float64)
-    return SourceScores(earlier.source.name, earlier.source.digest, probabilities, origin)
-
-
-def _source_digest(artifact: Path, earlier: Report | None) -> str:
-    """SHA-256 of the model an artifact was made from; empty where it cannot be asked on this machine."""
-    if earlier is not None:
-        return earlier.source.digest
-    try:
-        return open_predictor(artifact, threads=1).contract.source_digest
-    except UnsupportedError:
-        return ""
+    quantization = None
+    if recipe is not None:
+        assert shared.trial is not None
+        images = calibration.images if calibration else np.empty((0, SIDE, SIDE), np.uint8)
+        quantization = Quantization(recipe, images, shared.trial.split)
+    shutil.rmtree(out.parent, ignore_errors=True)
+    out.parent.mkdir()
+    run(row, shared.program, contract, quantization, out)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from udacimed_edge.converters import FORMATS
 from udacimed_edge.core.data import ENVIRONMENT_VARIABLE
 from udacimed_edge.core.extras import is_installed
+from udacimed_edge.runtime.formats import FORMATS, FormatSpec
 from udacimed_edge.validation.judging.emulation import ARM_ROOT_VARIABLE, arm_root
 from udacimed_edge.validation.judging.processors import CASES
 
@@ -38,26 +37,19 @@ class FormatHealth:
 
 def format_health() -> list[FormatHealth]:
     """Look at every format, importing none of their libraries."""
-    return [
-        FormatHealth(
-            name=row.name,
-            convert=all(is_installed(module) for module in row.to_convert),
-            execute=_execution(row.name, row.to_execute),
-            missing=tuple(row.missing()),
-            remedy=f"pip install 'udacimed-edge[{row.extra}]'" if row.missing() else "",
-        )
-        for row in FORMATS.values()
-    ]
+    return [_health(row) for row in FORMATS.values()]
 
 
-def _execution(name: str, modules: tuple[str, ...]) -> str:
-    if not all(is_installed(module) for module in modules):
-        return "no"
-    if name == "coreml" and sys.platform != "darwin":
-        return "yes, by the MIL executor (Core ML itself runs on macOS only)"
-    if name == "triton":
-        return "yes, by ONNX Runtime (a Triton server is not a part of this toolkit)"
-    return "yes"
+def _health(row: FormatSpec) -> FormatHealth:
+    missing = tuple(module for module in row.modules if not is_installed(module))
+    words = row.stand_in_here.words if row.stand_in_here else row.words
+    return FormatHealth(
+        name=row.name,
+        convert=not {*missing} & {*row.to_convert},
+        execute="no" if {*missing} & {*row.to_execute} else ", ".join(filter(None, ("yes", words))),
+        missing=missing,
+        remedy=f"pip install 'udacimed-edge[{row.extra}]'" if missing else "",
+    )
 
 
 def processor_health() -> dict[str, str]:

@@ -30,11 +30,11 @@ from udacimed_edge.targets.bundle.facts import DataFacts, Facts, Figure
 from udacimed_edge.targets.bundle.pages import Subject
 from udacimed_edge.targets.bundle.runner import NAME, build_runner
 from udacimed_edge.targets.bundle.vectors import write_vectors
-from udacimed_edge.targets.devices.profile import DeviceProfile, Target
+from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.content import sentence
+from udacimed_edge.validation.rendering.statements import sentence
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, device_item
@@ -246,7 +246,7 @@ def _facts(report: Report, artifact: Path) -> Facts:
         rehearsal=report.rehearsal,
         created=report.created,
         toolkit_version=__version__,
-        format=cast("Target", report.artifact.format),
+        format=report.artifact.format,
         precision=cast("Precision", report.artifact.precision),
         artifact=artifact.name,
         artifact_digest=report.artifact.digest,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from udacimed_edge.converters import FORMATS
 from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import EdgeError, InputError
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.targets.devices.profile import DeviceProfile, find_profile
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings
@@ -64,7 +64,8 @@ class ConversionPlan:
         items: What to make.
         out: Where it goes.
         settings: The policy's bounds.
-        max_recipe: The highest INT8 recipe that is tried, from 1; None for all.
+        min_recipe: The first INT8 recipe that is tried, from 1.
+        max_recipe: The last one that is tried; None for all.
         calibrate: Which images calibrate INT8.
         isa: Which processor cases are computed.
     """
@@ -72,6 +73,7 @@ class ConversionPlan:
     items: tuple[Item, ...]
     out: Path
     settings: PolicySettings
+    min_recipe: int = 1
     max_recipe: int | None = None
     calibrate: Calibrate = "train"
     isa: IsaChoice = "none"

@@ -1,9 +1,8 @@
-"""What all formats share, made once: threshold, source scores, calibration images, exported program."""
+"""What is made once for all formats: the threshold, the images, the source model's answers, its program."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,17 +12,14 @@ from numpy.typing import NDArray
 
 from udacimed_edge import __version__
 from udacimed_edge.converters.calibration import calibration_digest, calibration_images
-from udacimed_edge.core.data import DataSet, Split, open_data
+from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.core.files import output_errors
 from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
-from udacimed_edge.validation.judging.evaluate import (
-    EvaluationInputs,
-    SourceScores,
-    check_source,
-    data_record,
-)
+from udacimed_edge.validation.judging.evaluate import check_source, data_record
+from udacimed_edge.validation.judging.inputs import AlteredImages, EvaluationInputs, SourceScores, altered
 from udacimed_edge.validation.metrics.metrics import highest_threshold
+from udacimed_edge.validation.policy.bounds import MIN_SENSITIVITY
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import CalibrationRecord
 
@@ -33,34 +29,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibrate",
     "Calibration",
-    "Needs",
-    "Shared",
-    "computed_scores",
+    "Threshold",
+    "calibrate_on",
+    "export",
+    "inputs_of",
+    "promise_of",
+    "require_good_source",
     "set_threshold",
-    "share",
     "source_probabilities",
 ]
 
 Calibrate = Literal["train", "synthetic"]
 """Which images calibrate INT8: the data set's training images, or the built-in sampler's."""
-
-THRESHOLD_SENSITIVITY = 0.98
-"""What a threshold set here must reach on the validation split."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What the artifacts to be made take.
-
-    Attributes:
-        int8: Some artifact is int8: the validation split chooses its recipe.
-        calibrated: Some format calibrates it on images.
-        calibrate: Which images.
-    """
-
-    int8: bool
-    calibrated: bool
-    calibrate: Calibrate
 
 
 @dataclass(frozen=True)
@@ -72,91 +52,84 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What is made once for all formats.
+class Threshold:
+    """A source model's decision threshold.
 
     Attributes:
-        program: The exported program.
-        contract: What every artifact says; format, precision and calibration still to be filled in.
-        inputs: What every artifact is judged on.
-        trial: What the candidates of INT8 recipes are judged on: the validation split; None without INT8.
-        calibration: None where nothing is calibrated.
-        comparison: Training images to compare synthetic calibration with; None where there is nothing to
-            compare.
+        value: 0 < value < 1.
+        origin: Where it comes from, in words.
+        by_rule: The model states none; the rule set it on the validation split.
     """
 
-    program: Path
-    contract: Contract
-    inputs: EvaluationInputs
-    trial: EvaluationInputs | None = None
-    calibration: Calibration | None = None
-    comparison: Calibration | None = None
+    value: float
+    origin: str
+    by_rule: bool
 
 
-def share(
-    source: SourceModel,
-    data: DataSet,
-    settings: PolicySettings,
-    folder: Path,
-    needs: Needs,
-    notify: Callable[[str], None],
-) -> Shared:
-    """Make it.
+def set_threshold(source: SourceModel, data: DataSet) -> Threshold:
+    """The model's own threshold, or the one that the rule gives on the validation split."""
+    if source.threshold is not None:
+        return Threshold(source.threshold, source.threshold_origin or "stated with the model", by_rule=False)
+    split = data.read("validation")
+    value = highest_threshold(split.labels, source_probabilities(source, split.images), MIN_SENSITIVITY)
+    rule = f"highest threshold with sensitivity >= {MIN_SENSITIVITY} on the validation split"
+    return Threshold(value, f"{rule} ({data.origin}, {split.digest[:12]})", by_rule=True)
 
-    Args:
-        source: The model.
-        data: Training images calibrate, validation images set a missing threshold and choose the recipe of
-            INT8, test images judge.
-        settings: The policy's bounds, which the source model must satisfy itself.
-        folder: Where the exported program goes.
-        needs: What the artifacts take.
-        notify: Told of each stage.
 
-    Raises:
-        InputError: A split of the data is unusable.
-        GateRefusedError: The source model itself does not satisfy the policy.
-    """
-    threshold, origin = set_threshold(source, data)
-    synthetic = needs.calibrate == "synthetic"
-    calibration = _calibration(open_data("synthetic") if synthetic else data) if needs.calibrated else None
-    comparison = _calibration(data) if calibration and synthetic and data.origin != "synthetic" else None
-    notify("predict")
-    inputs = _inputs(source, data, "test", settings)
-    _require_good_source(inputs, threshold)
-    trial = _inputs(source, data, "validation", settings) if needs.int8 else None
-    notify("export")
-    program = _export(source, folder / "program.pt2")
-    contract = Contract(
+def promise_of(source: SourceModel, threshold: Threshold) -> Contract:
+    """What an artifact of this model must say; format, precision and calibration still to be filled in."""
+    return Contract(
         format="",
         precision="",
-        threshold=threshold,
-        threshold_origin=origin,
+        threshold=threshold.value,
+        threshold_origin=threshold.origin,
         source_name=source.name,
         source_digest=source.digest,
         calibration_digest=None,
         toolkit_version=__version__,
+        mean=source.mean,
+        std=source.std,
     )
-    return Shared(program, contract, inputs, trial, calibration, comparison)
 
 
-def _inputs(
-    source: SourceModel, data: DataSet, name: Literal["test", "validation"], settings: PolicySettings
+def inputs_of(
+    source: SourceModel,
+    data: DataSet,
+    name: Literal["test", "validation"],
+    threshold: Threshold,
+    settings: PolicySettings,
 ) -> EvaluationInputs:
+    """What an artifact of a model is judged on, the model's own answers computed now.
+
+    Raises:
+        InputError: The split is unusable.
+    """
     split = data.read(name)
-    return EvaluationInputs(split, data_record(data, split), computed_scores(source, split), settings)
+    scores = SourceScores(
+        source.name,
+        source.digest,
+        source_probabilities(source, split.images),
+        "computed by PyTorch",
+        threshold.value,
+    )
+    pictures = altered(split.images)
+    return EvaluationInputs(
+        split,
+        data_record(data, split),
+        scores,
+        settings,
+        promise_of(source, threshold),
+        threshold.by_rule,
+        AlteredImages(pictures, source_probabilities(source, pictures)),
+    )
 
 
-def set_threshold(source: SourceModel, data: DataSet) -> tuple[float, str]:
-    """The model's own threshold, or one set on the validation split."""
-    if source.threshold is not None:
-        return source.threshold, source.threshold_origin or "stated with the model"
-    split = data.read("validation")
-    threshold = highest_threshold(split.labels, source_probabilities(source, split), THRESHOLD_SENSITIVITY)
-    rule = f"highest threshold with sensitivity >= {THRESHOLD_SENSITIVITY} on the validation split"
-    return threshold, f"{rule} ({data.origin}, {split.digest[:12]})"
+def calibrate_on(data: DataSet) -> Calibration:
+    """Training images for INT8, the same at every call.
 
-
-def _calibration(data: DataSet) -> Calibration:
+    Raises:
+        InputError: The training split is unusable.
+    """
     train = data.read("train")
     images = calibration_images(train)
     record = CalibrationRecord(
@@ -169,48 +142,63 @@ def _calibration(data: DataSet) -> Calibration:
     return Calibration(images, record)
 
 
-def source_probabilities(source: SourceModel, split: Split) -> NDArray[np.float64]:
-    """What the source model answers: float64 of shape (n,), computed by PyTorch in float32."""
+def calibrations(data: DataSet, calibrate: Calibrate) -> tuple[Calibration, Calibration | None]:
+    """The images that calibrate; and patients' images to compare synthetic ones with, or None."""
+    if calibrate == "train":
+        return calibrate_on(data), None
+    return calibrate_on(open_data("synthetic")), None if data.origin == "synthetic" else calibrate_on(data)
+
+
+def source_probabilities(source: SourceModel, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the source model answers, computed by PyTorch in float32.
+
+    Args:
+        source: The model.
+        images: uint8 of shape (n, 64, 64).
+
+    Returns:
+        float64 of shape (n,): the probability of pneumonia.
+    """
     import torch
 
     size = 64 if source.dynamic_batch else 1
-    pixels = torch.from_numpy(split.images[:, None].astype(np.float32))
+    pixels = torch.from_numpy(images[:, None].astype(np.float32))
     with torch.inference_mode():
         return np.concatenate(
             [probability_of_pneumonia(source.module(part).numpy()) for part in torch.split(pixels, size)]
         )
 
 
-def computed_scores(source: SourceModel, split: Split) -> SourceScores:
-    """The source model's answers for a split, computed now."""
-    return SourceScores(
-        source.name, source.digest, source_probabilities(source, split), "computed by PyTorch"
-    )
+def require_good_source(inputs: EvaluationInputs) -> None:
+    """Refuse a model that is not worth converting.
 
-
-def _require_good_source(inputs: EvaluationInputs, threshold: float) -> None:
+    Raises:
+        GateRefusedError: The source model itself does not satisfy the policy.
+    """
     scores = inputs.source
     try:
-        check_source(scores, inputs.split, threshold, inputs.settings)
+        check_source(scores, inputs.split, inputs.settings)
     except GateRefusedError as error:
         raise GateRefusedError(
-            f"nothing was converted: the source model {scores.name} itself, at threshold {threshold:.4f}, "
-            f"does not satisfy the policy.\n{error.message}",
+            f"nothing was converted: the source model {scores.name} itself, at threshold "
+            f"{scores.threshold:.4f}, does not satisfy the policy.\n{error.message}",
             "train a better model, or state another threshold with --threshold",
         ) from error
 
 
-def _export(source: SourceModel, out: Path) -> Path:
+def export(source: SourceModel, out: Path) -> Path:
     """The exported program that every format is made from, for any batch where the model allows it."""
     import torch
 
-    batch = 2 if source.dynamic_batch else 1
-    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
-    example = (torch.zeros(batch, 1, 64, 64),)
-    for parameter in source.module.parameters():
-        parameter.requires_grad_(False)
-    program = io.BytesIO()  # torch aborts the process where a disk is full
-    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), program)
+    program = source.program
+    if program is None:  # a module that was not read from a file
+        batch = 2 if source.dynamic_batch else 1
+        shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
+        for parameter in source.module.parameters():
+            parameter.requires_grad_(False)
+        program = torch.export.export(source.module, (torch.zeros(batch, 1, 64, 64),), dynamic_shapes=shapes)
+    content = io.BytesIO()  # torch aborts the process where a disk is full
+    torch.export.save(program, content)
     with output_errors(out):
-        out.write_bytes(program.getbuffer())
+        out.write_bytes(content.getbuffer())
     return out

@@ -9,7 +9,7 @@ from udacimed_edge.core.artifact import REPORT_NAME, locate, report_of
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import path_digest, write_atomic
-from udacimed_edge.validation.rendering.compare import Change, compare_reports, require_same
+from udacimed_edge.validation.judging.compare import Change, compare_reports, require_same
 from udacimed_edge.validation.report import Report, read_report
 
 __all__ = ["CARD_NAME", "collect", "compare_paths", "write_card", "write_html", "write_markdown"]

@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["open_artifact", "operations", "weight_dtypes"]
 
 
-def open_artifact(path: Path, operations: Mapping[str, Callable[..., Any]] | None = None) -> Predictor:
+def open_artifact(
+    path: Path, threads: int = 0, operations: Mapping[str, Callable[..., Any]] | None = None
+) -> Predictor:
     """Open a Core ML package for execution on any operating system.
 
     Arithmetic is float32 on the stored weights; what the program stores as float16 is rounded to it
     after each operation, so that a value beyond float16's range is seen here as it would be on a phone.
-    `operations`, where given, stands in for `OPERATIONS`.
+
+    Args:
+        path: The `.mlpackage` folder.
+        threads: Not used: PyTorch's own number of threads holds for the whole process.
+        operations: Computes in the place of `OPERATIONS`.
 
     Raises:
         ArtifactError: Not a Core ML package, damaged, or without a contract of ours.
@@ -226,8 +232,10 @@ def _run(
         if _is_constant(operation):
             continue
         answer = table[operation.op_type](**_inputs(operation, values))
-        output = operation.outputs[-1]  # classify has the label first, the probabilities last
-        values[output] = answer.half().float() if output.dtype == types.fp16 else answer
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        outputs = operation.outputs[-len(answers) :]  # classify has the label first, the probabilities last
+        for output, part in zip(outputs, answers, strict=True):
+            values[output] = part.half().float() if output.dtype == types.fp16 else part
     result: Tensor = values[function.operations[-1].outputs[-1]]
     return result
 

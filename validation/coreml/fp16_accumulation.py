@@ -72,4 +72,4 @@ HALF_OPERATIONS: dict[str, Callable[..., Any]] = {
 
 if __name__ == "__main__":
     artifact, images, out = map(Path, sys.argv[1:])
-    answer(mil.open_artifact(artifact, HALF_OPERATIONS), images, out)
+    answer(mil.open_artifact(artifact, operations=HALF_OPERATIONS), images, out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.errors import InputError, UnsupportedError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.core.json_reader import integer_of, number_of, read_plain_text
 from udacimed_edge.core.npz import read_npz
-from udacimed_edge.runtime.contract import ArtifactError, Contract, probability_of_pneumonia
+from udacimed_edge.runtime.contract import probability_of_pneumonia
 from udacimed_edge.validation.judging.evaluate import (
-    EvaluationInputs,
-    Execution,
-    judge,
+    altered_agreement,
+    contract_of,
+    evaluate_answers,
+    in_batches,
     open_predictor,
-    require_same_source,
+    require_promise,
 )
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, Making
+from udacimed_edge.validation.metrics.metrics import agreement
 from udacimed_edge.validation.report import Report
 
 __all__ = ["Predictions", "evaluate_predictions", "read_predictions"]
+
+_UNKNOWN = Making()
 
 _FORMAT = "examples/PREDICTIONS.md describes the format"
 
@@ -91,17 +97,23 @@ def read_predictions(path: Path, images: int) -> Predictions:
     )
 
 
-def evaluate_predictions(artifact: Path, predictions: Predictions, inputs: EvaluationInputs) -> Report:
+def evaluate_predictions(
+    artifact: Path, predictions: Predictions, inputs: EvaluationInputs, making: Making = _UNKNOWN
+) -> Report:
     """Judge what an artifact answered elsewhere, by the gate that judges what it answers here.
+
+    The answers are somebody's word. Where the artifact can be executed here it is, and a device that decides
+    otherwise more often than the policy allows fails; a smaller difference is a device's own, and reported.
 
     Args:
         artifact: Its bytes: contract, digest and weights come from them.
         predictions: What it answered.
         inputs: What it is judged on.
+        making: How it came about.
 
     Raises:
         InputError: The predictions are another artifact's, or the artifact is damaged, no artifact of ours,
-            or made from another model than the inputs's.
+            or promises otherwise than its source model.
         ExtraMissingError: The libraries that read the format are not installed.
     """
     digest = path_digest(artifact)
@@ -111,22 +123,23 @@ def evaluate_predictions(artifact: Path, predictions: Predictions, inputs: Evalu
             f"{artifact} is {digest[:12]}",
             "name the artifact that was executed, or execute this one",
         )
-    contract = _contract(artifact)
-    require_same_source(artifact, contract, inputs.source)
-    executor = f"executed on {predictions.device}, as stated in {predictions.file}"
-    return judge(artifact, digest, Execution(contract, executor, predictions.runs), inputs)
-
-
-def _contract(artifact: Path) -> Contract:
-    """What an artifact says of itself; a Core ML package says it also where nothing can execute it."""
-    if artifact.suffix != ".mlpackage":
-        return open_predictor(artifact).contract
-    from udacimed_edge.runtime.coreml import read_contract
-
-    try:
-        return read_contract(artifact)
-    except ArtifactError as error:
-        raise InputError(str(error), "convert the model again") from error
+    contract = contract_of(artifact)
+    require_promise(artifact, contract, inputs)
+    here, altered = None, None
+    with suppress(UnsupportedError):
+        predictor = open_predictor(artifact)
+        computed = in_batches(predictor, inputs.split.images)
+        here = agreement(predictions.runs[0], computed, contract.threshold, contract.threshold)
+        altered = altered_agreement(predictor, inputs)
+    execution = Execution(
+        contract,
+        f"executed on {predictions.device}, as stated in {predictions.file}",
+        predictions.runs,
+        altered=altered,
+        stated_by=f"{predictions.device}, in {predictions.file}",
+        executed_here=here,
+    )
+    return evaluate_answers(artifact, digest, execution, inputs, making)
 
 
 _Columns = tuple[Mapping[str, str], NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -146,10 +159,10 @@ def _read_csv(path: Path, most_rows: int) -> _Columns:
     rows = csv.DictReader(lines, skipinitialspace=True)
     index, runs, values = [], [], []
     row: Mapping[str, Any] = {}
-    header = number = 1 + len(stated)
+    number = header = 1 + len(stated)
     try:
         wanted = _wanted(path, rows.fieldnames or ())
-        for number, row in enumerate(rows, header + 1):  # noqa: B007 - the error below tells where it stopped
+        for number, row in enumerate(rows, header + 1):  # noqa: B007  # where it stopped is told below
             index.append(_index_of(row["index"]))
             runs.append(_index_of(row.get("run") or "1"))
             values.append([_answer_of(row[name]) for name in wanted])
@@ -190,9 +203,10 @@ def _wanted(path: Path, columns: Any) -> tuple[str, ...]:
     for wanted in (_LOGITS, (_PROBABILITY,)):
         if {"index", *wanted} <= set(columns):
             return wanted
+    has = ", ".join(columns)[:100] or "none"
     raise InputError(
-        f"{path} has the columns {', '.join(columns)[:100] or 'none'}; needed: index and "
-        f"{' and '.join(_LOGITS)}, or index and {_PROBABILITY}",
+        f"{path} has the columns {has}; needed: index and {' and '.join(_LOGITS)}, "
+        f"or index and {_PROBABILITY}",
         _FORMAT,
     )
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 import udacimed_edge
 from udacimed_edge.core import machine
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.validation.judging.emulation import PATIENCE_S, Command, Emulator, run_all
-from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, IsaChoice
+from udacimed_edge.validation.judging.inputs import EvaluationInputs, Execution, IsaChoice, RunSettings
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, invariance, prediction_digest
 from udacimed_edge.validation.metrics.records import Metrics
 from udacimed_edge.validation.policy.clauses import ClauseResult, Evidence
@@ -45,8 +46,8 @@ class ProcessorCase:
     """One processor and how its answers are computed.
 
     Attributes:
-        name: Its format first.
-        format: Its name.
+        name: Its format first; in `_PROCESSORS` as a format's row names it.
+        format: The format's name; empty in `_PROCESSORS`, as several formats may name one.
         processor: What it stands for, in words.
         module: What runs in its process: `python -m MODULE ARTIFACT IMAGES.npy ANSWERS.npy`.
         needs: The instruction set without which this machine cannot stand for it.
@@ -81,47 +82,49 @@ class ProcessorCase:
 
 _HASWELL = Emulator("qemu-x86_64-static", "Haswell")
 _CORTEX_A72 = Emulator("qemu-aarch64-static", "cortex-a72", foreign=True)
-_LAPTOP = "x86-64 without VNNI (Haswell, 2013)"
-_RASPBERRY = "ARM Cortex-A72 (Raspberry Pi 4)"
 
-CASES = (
-    ProcessorCase("openvino-native", "openvino", "this machine"),
+_PROCESSORS = (
+    ProcessorCase("native", "", "this machine"),
+    ProcessorCase("haswell", "", "x86-64 without VNNI (Haswell, 2013)", emulator=_HASWELL),
+    ProcessorCase("cortex-a72", "", "ARM Cortex-A72 (Raspberry Pi 4)", emulator=_CORTEX_A72),
     ProcessorCase(
-        "openvino-avx512",
-        "openvino",
+        "avx512",
+        "",
         "x86-64 with AVX-512, without VNNI",
         needs="avx512f",
         environment={"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     ),
     ProcessorCase(
-        "openvino-avx2",
-        "openvino",
+        "avx2",
+        "",
         "x86-64 with AVX2, without VNNI",
         needs="avx2",
         environment={"ONEDNN_MAX_CPU_ISA": "AVX2"},
     ),
-    ProcessorCase("ort-native", "ort", "this machine"),
-    ProcessorCase("ort-haswell", "ort", _LAPTOP, emulator=_HASWELL),
-    ProcessorCase("ort-cortex-a72", "ort", _RASPBERRY, emulator=_CORTEX_A72),
-    ProcessorCase("litert-native", "litert", "this machine"),
-    ProcessorCase("litert-haswell", "litert", _LAPTOP, emulator=_HASWELL),
-    ProcessorCase("litert-cortex-a72", "litert", _RASPBERRY, emulator=_CORTEX_A72),
     # The judged run stands for itself: running it once more is what takes longest of all
+    ProcessorCase("judged", "", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED),
     ProcessorCase(
-        "coreml-judged", "coreml", "as judged: float32 sums, on macOS Core ML's own", module=_JUDGED
-    ),
-    ProcessorCase(
-        "coreml-half-sums",
-        "coreml",
+        "half-sums",
+        "",
         "a device that adds in float16",
         module="udacimed_edge.validation.coreml.fp16_accumulation",
     ),
 )
-"""Every case, in the order in which they are shown.
+"""What a format's row can name. ONEDNN_MAX_CPU_ISA caps the instruction sets of OpenVINO's kernels
+(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html)."""
 
-ONEDNN_MAX_CPU_ISA caps the instruction sets of OpenVINO's kernels
-(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html).
-"""
+
+def _cases() -> tuple[ProcessorCase, ...]:
+    known = {case.name: case for case in _PROCESSORS}
+    return tuple(
+        replace(known[name], name=f"{row.name}-{name}", format=row.name)
+        for row in FORMATS.values()
+        for name in row.processors
+    )
+
+
+CASES = _cases()
+"""Every case of every format, in the order in which they are shown."""
 
 
 def cases_of(format_name: str, precision: str, choice: IsaChoice) -> tuple[ProcessorCase, ...]:
@@ -134,19 +137,23 @@ def cases_of(format_name: str, precision: str, choice: IsaChoice) -> tuple[Proce
 
 
 def evaluate_processors(
-    artifact: Path, execution: Execution, inputs: EvaluationInputs, notify: Callable[[str], None]
+    artifact: Path,
+    execution: Execution,
+    inputs: EvaluationInputs,
+    run: RunSettings,
+    notify: Callable[[str], None],
 ) -> tuple[ProcessorRecord, ...]:
-    """The cases that an inputs asks for, those of its unsafe variant after the artifact's own.
+    """The cases that the run settings ask for, those of the unsafe variant after the artifact's own.
 
     Returns:
         Nothing where no case was asked for, or an answer of the judged run is not finite.
     """
     if not np.isfinite(execution.runs[0]).all():
         return ()
-    records = processor_records(artifact, execution, inputs, notify)
-    if not records or inputs.unsafe is None:
+    records = processor_records(artifact, execution, inputs, run, notify)
+    if not records or run.unsafe is None:
         return records
-    unsafe = processor_records(inputs.unsafe, execution, inputs, notify, comparison_only=True)
+    unsafe = processor_records(run.unsafe, execution, inputs, run, notify, comparison_only=True)
     return (*records, *unsafe)
 
 
@@ -154,6 +161,7 @@ def processor_records(
     artifact: Path,
     execution: Execution,
     inputs: EvaluationInputs,
+    run: RunSettings,
     notify: Callable[[str], None],
     comparison_only: bool = False,
 ) -> tuple[ProcessorRecord, ...]:
@@ -162,21 +170,21 @@ def processor_records(
     Args:
         artifact: What is computed.
         execution: The judged run, finite, with which every case is compared.
-        inputs: What the cases are judged on; as many are computed at once as it has threads.
+        inputs: What the cases are judged on.
+        run: Which cases; as many are computed at once as it has threads.
         notify: Told how far the running cases are, for example "ort-haswell 120/624".
         comparison_only: True where the artifact is a variant of the one in `execution`, shown for what
             its settings would cost: its records decide no verdict.
     """
-    cases = cases_of(execution.contract.format, execution.contract.precision, inputs.isa)
+    cases = cases_of(execution.contract.format, execution.contract.precision, run.isa)
     if comparison_only:
         cases = tuple(case for case in cases if case.module != _JUDGED)  # the variant itself was not judged
     if cases:
         notify("processors")
     with tempfile.TemporaryDirectory(prefix="udacimed-edge-") as folder:
-        outcomes = _compute(cases, artifact, inputs, Path(folder), notify)
+        outcomes = _compute(cases, artifact, inputs.split.images, run.threads, Path(folder), notify)
     outcomes |= {case.name: _Computed(execution.runs[0]) for case in cases if case.module == _JUDGED}
-    records = (_record(case, outcomes[case.name], execution, inputs) for case in cases)
-    return tuple(record.model_copy(update={"comparison_only": comparison_only}) for record in records)
+    return tuple(_record(case, outcomes[case.name], execution, inputs, comparison_only) for case in cases)
 
 
 @dataclass(frozen=True)
@@ -191,12 +199,12 @@ class _Computed:
 def _compute(
     cases: tuple[ProcessorCase, ...],
     artifact: Path,
-    inputs: EvaluationInputs,
+    images: NDArray[np.uint8],
+    threads: int,
     folder: Path,
     notify: Callable[[str], None],
 ) -> dict[str, _Computed]:
-    """The computed of every case but the judged one, by name; `folder` is empty."""
-    images = inputs.split.images
+    """What every case but the judged one computes, by name; `folder` is empty."""
     np.save(folder / _IMAGES, images)
     # An emulated Python finds the package under this name, and nothing else: the libraries beside it here
     # are of another kind
@@ -205,7 +213,7 @@ def _compute(
     outcomes = {case.name: _Computed(None, case.missing()) for case in cases}
     computed = [case for case in cases if case.module != _JUDGED and not outcomes[case.name].problem]
     commands = [_command(case, artifact, folder, len(images)) for case in computed]
-    at_once = inputs.threads or machine.cores()
+    at_once = threads or machine.cores()
     endings = run_all(commands, folder, at_once, _teller(len(images), notify), PATIENCE_S)
     for name, ending in endings.items():
         answers, problem = (None, ending.problem) if ending.problem else _read(folder, name, len(images))
@@ -252,52 +260,54 @@ def _read(folder: Path, name: str, images: int) -> tuple[NDArray[np.float64] | N
 
 
 def _record(
-    case: ProcessorCase, computed: _Computed, execution: Execution, inputs: EvaluationInputs
+    case: ProcessorCase,
+    computed: _Computed,
+    execution: Execution,
+    inputs: EvaluationInputs,
+    comparison_only: bool,
 ) -> ProcessorRecord:
     """The verdict on a case's answers, or on the want of them."""
     verdict: Verdict = "SKIP" if case.emulator or case.missing() else "FAIL"
-    blank = ProcessorRecord(
+    reason, metrics, moved, digest = computed.problem, None, None, None
+    if computed.answers is not None:
+        threshold = execution.contract.threshold
+        metrics, failed = _judge(computed.answers, threshold, inputs)
+        verdict, reason = "FAIL" if failed else "PASS", "; ".join(map(str, failed))
+        if metrics is not None:
+            moved = invariance([execution.runs[0], computed.answers], threshold)
+            digest = prediction_digest(computed.answers)
+    return ProcessorRecord(
         name=case.name,
         processor=case.processor,
         way=case.way(),
         verdict=verdict,
-        reason=computed.problem,
+        reason=reason,
+        sensitivity=metrics.sensitivity.value if metrics else None,
+        specificity=metrics.specificity.value if metrics else None,
+        auc=metrics.auc if metrics else None,
+        changed=moved.flips if moved else None,
+        max_difference=moved.max_difference if moved else None,
+        prediction_digest=digest,
         seconds=computed.seconds,
+        comparison_only=comparison_only,
     )
-    if computed.answers is None:
-        return blank
-    threshold = execution.contract.threshold
-    metrics, failed = _judge(computed.answers, threshold, inputs)
-    judged = blank.model_copy(
-        update={"verdict": "FAIL" if failed else "PASS", "reason": "; ".join(map(str, failed))}
-    )
-    if metrics is None:
-        return judged
-    moved = invariance([execution.runs[0], computed.answers], threshold)
-    figures = {
-        "sensitivity": metrics.sensitivity.value,
-        "specificity": metrics.specificity.value,
-        "auc": metrics.auc,
-        "changed": moved.flips,
-        "max_difference": moved.max_difference,
-        "prediction_digest": prediction_digest(computed.answers),
-    }
-    return judged.model_copy(update=figures)
 
 
 def _judge(
     answers: NDArray[np.float64], threshold: float, inputs: EvaluationInputs
 ) -> tuple[Metrics | None, list[ClauseResult]]:
     """Figures, None where an answer is not finite, and the clauses that do not hold."""
-    labels, source = inputs.split.labels, inputs.source.probabilities
+    labels, source = inputs.split.labels, inputs.source
     finite = np.isfinite(answers)
     metrics = compute_metrics(labels, answers, threshold) if finite.all() else None
     clauses = processor_policy(inputs.settings).judge(
         Evidence(
             artifact=metrics,
             non_finite=int((~finite).sum()),
-            source=compute_metrics(labels, source, threshold),
-            comparison=compare(labels, source, answers, threshold) if metrics else None,
+            source=compute_metrics(labels, source.probabilities, source.threshold),
+            comparison=compare(labels, source.probabilities, answers, threshold, source.threshold)
+            if metrics
+            else None,
         )
     )
     return metrics, [clause for clause in clauses if not clause.passed]

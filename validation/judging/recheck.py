@@ -34,12 +34,15 @@ def recompute(report: Report) -> Evidence:
         raise InputError("a label is neither 0 nor 1")
     labels = np.array(kept.labels, np.uint8)
     source, artifact = np.array(kept.source, np.float64), np.array(kept.artifact, np.float64)
+    own = report.threshold if report.source.threshold is None else report.source.threshold
     return Evidence(
         artifact=compute_metrics(labels, artifact, report.threshold),
         non_finite=0,
-        source=compute_metrics(labels, source, report.threshold),
-        comparison=compare(labels, source, artifact, report.threshold),
+        source=compute_metrics(labels, source, own),
+        comparison=compare(labels, source, artifact, report.threshold, own),
         invariance=report.invariance,
+        altered=report.basis.altered if report.basis else None,
+        executed_here=report.basis.executed_here if report.basis else None,
         claimed_precision=report.artifact.precision,
         weight_dtypes=report.artifact.weight_dtypes,
         macs=report.artifact.macs,
@@ -80,12 +83,7 @@ def judge_again(report: Report, evidence: Evidence) -> tuple[ClauseResult, ...]:
         report: Any that was executed.
         evidence: From `recompute`.
     """
-    policy = artifact_policy(
-        report.policy.settings,
-        with_processors=bool(evidence.processors),
-        with_recipes=bool(evidence.recipes),
-    )
-    return policy.judge(evidence)
+    return artifact_policy(report.policy.settings, evidence).judge(evidence)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.metrics.records import (
+    Agreement,
     ChangedDecision,
     Comparison,
     Interval,
@@ -25,6 +26,7 @@ from udacimed_edge.validation.metrics.records import (
 )
 
 __all__ = [
+    "agreement",
     "auc",
     "compare",
     "compute_metrics",
@@ -121,6 +123,7 @@ def compare(
     source: NDArray[np.float64],
     artifact: NDArray[np.float64],
     threshold: float,
+    source_threshold: float | None = None,
 ) -> Comparison:
     """Compare an artifact's answers with its source model's, image by image.
 
@@ -128,15 +131,16 @@ def compare(
         labels: uint8 of shape (n,): 0 normal, 1 pneumonia.
         source: float64 of shape (n,): the source model's probabilities of pneumonia, 0..1.
         artifact: float64 of shape (n,): the artifact's, for the same images.
-        threshold: Strictly between 0 and 1.
+        threshold: The artifact's, strictly between 0 and 1.
+        source_threshold: The source model's own; None where it is the same.
 
     Raises:
         InputError: A probability is NaN or outside 0..1, a class is absent, or the shapes differ.
     """
     ill, before = _checked(labels, source)
     _, after = _checked(labels, artifact)
-    called_before = before >= _checked_threshold(threshold)
-    called_after = after >= threshold
+    called_after = after >= _checked_threshold(threshold)
+    called_before = before >= _checked_threshold(threshold if source_threshold is None else source_threshold)
     changed = np.flatnonzero(called_before != called_after)
     difference = np.abs(before - after)
     return Comparison(
@@ -177,6 +181,33 @@ def invariance(runs: Sequence[NDArray[np.float64]], threshold: float) -> Invaria
     return Invariance(
         max_difference=float(np.ptp(scores, axis=0).max()),
         flips=_count(np.asarray(called.any(axis=0) & ~called.all(axis=0))),
+    )
+
+
+def agreement(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], threshold: float, their_threshold: float
+) -> Agreement:
+    """How far two ways of answering the same images agree, each decided at its own threshold.
+
+    Args:
+        ours: float64 of shape (n,), n at least 1: probabilities of pneumonia; one that is not finite differs.
+        theirs: float64 of shape (n,), 0..1.
+        threshold: Ours, strictly between 0 and 1.
+        their_threshold: Theirs.
+
+    Raises:
+        InputError: The shapes differ, a threshold is not in 0..1, or one of theirs is no probability.
+    """
+    known = _checked_probabilities(theirs)
+    if ours.shape != known.shape:
+        raise InputError(f"{ours.shape} answers cannot be compared with {known.shape}")
+    finite = np.isfinite(ours)
+    differ = (ours >= _checked_threshold(threshold)) != (known >= _checked_threshold(their_threshold))
+    moved = np.abs(np.where(finite, ours, 0) - known)
+    return Agreement(
+        images=len(known),
+        changed=_count(np.asarray(differ | ~finite)),
+        max_difference=float(np.where(finite, moved, 1).max()),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
+    "Agreement",
     "ChangedDecision",
     "Comparison",
     "Interval",
@@ -138,6 +139,20 @@ class Comparison(Record):
     mcnemar_negatives: McNemar
     max_probability_difference: float
     mean_probability_difference: float
+
+
+class Agreement(Record):
+    """How far two ways of answering the same images agree.
+
+    Attributes:
+        images: How many, at least 1.
+        changed: Decisions that differ.
+        max_difference: Largest difference in probability, 0..1.
+    """
+
+    images: int
+    changed: int
+    max_difference: float
 
 
 class Invariance(Record):

@@ -10,15 +10,24 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from udacimed_edge.validation.metrics.metrics import least_count
-from udacimed_edge.validation.metrics.records import Comparison, Invariance, Metrics, Proportion, Record
+from udacimed_edge.validation.metrics.records import (
+    Agreement,
+    Comparison,
+    Invariance,
+    Metrics,
+    Proportion,
+    Record,
+)
 
 __all__ = [
     "MIN_MAC_SHARE",
     "MIN_SHARE_BESIDE_FLOAT",
     "MIN_WEIGHT_SHARE",
+    "AlteredAgreement",
     "Clause",
     "ClauseResult",
     "ComputeHeld",
+    "DeviceAgreement",
     "Evidence",
     "FiniteOutputs",
     "Invariant",
@@ -58,6 +67,10 @@ class Evidence:
         source: Of the source model, on the same images.
         comparison: Of the artifact with the source model.
         invariance: Of the artifact over batch sizes and repeated runs.
+        altered: Of the artifact with the source model on images made from the split's by code; None where
+            the source model was not at hand.
+        executed_here: Of a device's answers with what the artifact answers here; None where nothing was
+            stated of a device, or the artifact cannot be executed here.
         claimed_precision: "fp32", "fp16" or "int8".
         weight_dtypes: Weight elements per type, counted in the artifact's own tensors; keys are spelled
             like precisions: "int8", "fp16", "fp32" and others.
@@ -77,6 +90,8 @@ class Evidence:
     source: Metrics | None = None
     comparison: Comparison | None = None
     invariance: Invariance | None = None
+    altered: Agreement | None = None
+    executed_here: Agreement | None = None
     claimed_precision: str = ""
     weight_dtypes: Mapping[str, int] = field(default_factory=dict)
     macs: Mapping[str, int] = field(default_factory=dict)
@@ -195,6 +210,31 @@ class MinAgreement:
 
 
 @dataclass(frozen=True)
+class AlteredAgreement:
+    """The artifact decides like the source model on images that stand in no file too.
+
+    An artifact that answers from a table of the split's images passes every other clause.
+    """
+
+    least: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where few enough decisions on altered images are other than the source model's."""
+        return _min_agreement("agreement on altered images", self.least, evidence.altered)
+
+
+@dataclass(frozen=True)
+class DeviceAgreement:
+    """A device decides like the artifact executed here; small differences are a device's own."""
+
+    least: float
+
+    def judge(self, evidence: Evidence) -> ClauseResult:
+        """Pass where few enough of the device's decisions are other than those computed here."""
+        return _min_agreement("agreement with the run here", self.least, evidence.executed_here)
+
+
+@dataclass(frozen=True)
 class Invariant:
     """The answer for an image depends neither on its batch nor on the run.
 
@@ -290,6 +330,17 @@ def _min_proportion(name: str, least: float, found: Proportion | None, failure: 
         requirement=f">= {least:g}, at most {found.total - needed} of {found.total} {failure}",
         measured=f"{found.successes / found.total:.4f}, {found.total - found.successes} {failure}",
         passed=found.successes >= needed,
+    )
+
+
+def _min_agreement(name: str, least: float, found: Agreement | None) -> ClauseResult:
+    if found is None:
+        return _not_measured(name, f">= {least:g}")
+    return ClauseResult(
+        name=name,
+        requirement=f">= {least:g}",
+        measured=f"{found.changed} of {found.images} decisions differ",
+        passed=found.images - found.changed >= least_count(least, found.images),
     )
 
 

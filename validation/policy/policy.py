@@ -15,13 +15,16 @@ from pydantic import Field
 
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.validation.metrics.records import Record
+from udacimed_edge.validation.policy import bounds
 from udacimed_edge.validation.policy.clauses import (
     MIN_MAC_SHARE,
     MIN_SHARE_BESIDE_FLOAT,
     MIN_WEIGHT_SHARE,
+    AlteredAgreement,
     Clause,
     ClauseResult,
     ComputeHeld,
+    DeviceAgreement,
     Evidence,
     FiniteOutputs,
     Invariant,
@@ -42,9 +45,6 @@ __all__ = [
     "processor_policy",
     "source_policy",
 ]
-
-MIN_SOURCE_SPECIFICITY = 0.50
-"""A source model below this calls most healthy people ill; nothing made from it is worth shipping."""
 
 MAX_INVARIANCE = 1e-3
 """Largest probability difference between batch sizes and runs: kernels may add in another order, no more."""
@@ -89,15 +89,18 @@ class PolicySettings(Record):
 
     Attributes:
         min_sensitivity: Of artifact and source model.
+        min_specificity: Of artifact and source model, however little of it was lost. None in what version
+            0.1.0 wrote, which had no floor for the artifact.
         max_specificity_drop: From source model to artifact, an absolute difference.
         max_auc_drop: From source model to artifact, an absolute difference.
         min_agreement: Share of decisions that are the source model's.
     """
 
-    min_sensitivity: _Share = 0.98
-    max_specificity_drop: _Share = 0.03
-    max_auc_drop: _Share = 0.01
-    min_agreement: _Share = 0.98
+    min_sensitivity: _Share = bounds.MIN_SENSITIVITY
+    min_specificity: _Share | None = bounds.MIN_SPECIFICITY
+    max_specificity_drop: _Share = bounds.MAX_SPECIFICITY_DROP
+    max_auc_drop: _Share = bounds.MAX_AUC_DROP
+    min_agreement: _Share = bounds.MIN_AGREEMENT
 
     def digest(self) -> str:
         """SHA-256 of the whole policy as canonical JSON: these bounds and those that nobody may set.
@@ -107,31 +110,34 @@ class PolicySettings(Record):
         """
         fixed = {
             "max_invariance": MAX_INVARIANCE,
-            "min_source_specificity": MIN_SOURCE_SPECIFICITY,
             "min_mac_share": dict(MIN_MAC_SHARE),
             "min_share_beside_float": MIN_SHARE_BESIDE_FLOAT,
             "min_weight_share": dict(MIN_WEIGHT_SHARE),
         }
-        text = json.dumps(
-            {"fixed": fixed, "settings": self.model_dump()}, sort_keys=True, separators=(",", ":")
-        )
+        if self.min_specificity is None:  # as version 0.1.0 wrote it
+            fixed["min_source_specificity"] = bounds.MIN_SPECIFICITY
+        settings = self.model_dump(exclude_none=True)
+        text = json.dumps({"fixed": fixed, "settings": settings}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def artifact_policy(
-    settings: PolicySettings, with_processors: bool = False, with_recipes: bool = False
-) -> Policy:
+def artifact_policy(settings: PolicySettings, evidence: Evidence | None = None) -> Policy:
     """What an artifact must satisfy before it is packaged.
 
     Args:
         settings: The bounds.
-        with_processors: As other processors too, which were asked for.
-        with_recipes: It was made by INT8 recipes, one of which must have held.
+        evidence: Holds what was asked of it besides, and must hold then: INT8 recipes, other processors,
+            altered images, the same answers here as on a device. None where nothing was.
     """
-    recipes = (RecipeHeld(),) if with_recipes else ()
-    processors = (ProcessorsHold(),) if with_processors else ()
+    evidence = evidence or Evidence(artifact=None, non_finite=0)
+    asked: tuple[tuple[object, Clause], ...] = (
+        (evidence.altered, AlteredAgreement(settings.min_agreement)),
+        (evidence.executed_here, DeviceAgreement(settings.min_agreement)),
+        (evidence.recipes, RecipeHeld()),
+        (evidence.processors, ProcessorsHold()),
+    )
     own = (Invariant(MAX_INVARIANCE), PrecisionHeld(), ComputeHeld())
-    return Policy((*processor_policy(settings).clauses, *own, *recipes, *processors))
+    return Policy((*processor_policy(settings).clauses, *own, *(clause for found, clause in asked if found)))
 
 
 def processor_policy(settings: PolicySettings) -> Policy:
@@ -140,6 +146,7 @@ def processor_policy(settings: PolicySettings) -> Policy:
         (
             FiniteOutputs(),
             MinSensitivity(settings.min_sensitivity),
+            *_specificity_floor(settings),
             MaxSpecificityDrop(settings.max_specificity_drop),
             MaxAucDrop(settings.max_auc_drop),
             MinAgreement(settings.min_agreement),
@@ -152,6 +159,9 @@ def source_policy(settings: PolicySettings) -> Policy:
 
     Its evidence is `Evidence(artifact=metrics_of_the_source, non_finite=...)`.
     """
-    return Policy(
-        (FiniteOutputs(), MinSensitivity(settings.min_sensitivity), MinSpecificity(MIN_SOURCE_SPECIFICITY))
-    )
+    floor = _specificity_floor(settings) or (MinSpecificity(bounds.MIN_SPECIFICITY),)
+    return Policy((FiniteOutputs(), MinSensitivity(settings.min_sensitivity), *floor))
+
+
+def _specificity_floor(settings: PolicySettings) -> tuple[Clause, ...]:
+    return () if settings.min_specificity is None else (MinSpecificity(settings.min_specificity),)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.validation.metrics.statistics import roc_points, threshold_curve
-from udacimed_edge.validation.rendering.content import GLYPHS, names
-from udacimed_edge.validation.report import Report
+from udacimed_edge.validation.rendering.statements import GLYPHS
+from udacimed_edge.validation.report import Report, names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

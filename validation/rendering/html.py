@@ -11,13 +11,15 @@ from typing import Any
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.validation.rendering import content, figures, int8, provenance
-from udacimed_edge.validation.report import LIMITS, Report
+from udacimed_edge.validation.rendering import figures, int8, provenance, statements, tables
+from udacimed_edge.validation.report import LIMITS, Report, names
 
 __all__ = ["render_html"]
 
 _MARKS = {
-    **{f"{glyph} {verdict}": verdict.lower() for verdict, glyph in content.GLYPHS.items()},
+    **{f"{glyph} {verdict}": verdict.lower() for verdict, glyph in statements.GLYPHS.items()},
+    "✓ PASS, stated": "skip",
+    "✗ FAIL, stated": "fail",
     "✓ held": "pass",
     "✗ broken": "fail",
 }
@@ -50,11 +52,12 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
             f"{reports[0].data.digest[:12]}",
             "name the data that the artifacts were judged on with --data",
         )
-    labelled = content.names(reports)
+    labelled = names(reports)
     page: str = _template().render(
-        title=content.title(reports),
+        title=statements.title(reports),
         rehearsal=reports[0].rehearsal,
-        headline=content.headline(reports),
+        headline=statements.headline(reports),
+        basis=statements.basis_text(reports),
         reasons=[
             (name, r.verdict.lower(), r.reason) for name, r in zip(labelled, reports, strict=True) if r.reason
         ],
@@ -62,14 +65,14 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
         light=_variables(0),
         dark=_variables(1),
         style=_file("report.css"),
-        verdicts=content.verdict_table(reports),
-        bound=content.bound_text(reports),
+        verdicts=tables.verdict_table(reports),
+        bound=statements.bound_text(reports),
         figures={"sensitivity": figures.sensitivity_intervals(reports), "roc": figures.roc(reports)},
-        figures_table=content.figures_table(reports),
-        predictive=content.predictive_table(reports),
-        paired_text=content.paired_text(reports),
-        paired_ill=content.paired_table(reports, "pneumonia"),
-        paired_normal=content.paired_table(reports, "normal"),
+        figures_table=tables.figures_table(reports),
+        predictive=tables.predictive_table(reports),
+        paired_text=statements.paired_text(reports),
+        paired_ill=tables.paired_table(reports, "pneumonia"),
+        paired_normal=tables.paired_table(reports, "normal"),
         artifacts=[_artifact(name, r, images) for name, r in zip(labelled, reports, strict=True)],
         int8=int8.tables(reports),
         processors_text=int8.processors_text(reports),
@@ -102,31 +105,31 @@ def _variables(theme: int) -> str:
 
 def _artifact(name: str, report: Report, images: Split | None) -> Mapping[str, Any]:
     """What the page says of one artifact alone."""
-    missed, key = content.missed(report), f"artifact-{report.report_digest[:8]}"
+    missed, key = statements.missed(report), f"artifact-{report.report_digest[:8]}"
     changed = report.comparison.changed if report.comparison else ()
     measured = report.metrics is not None
     return {
         "name": name,
         "key": key,
-        "verdict": f"{content.GLYPHS[report.verdict]} {report.verdict}",
+        "verdict": f"{statements.GLYPHS[report.verdict]} {report.verdict}",
         "reason": report.reason,
         "mark": report.verdict.lower(),
-        "sentence": content.sentence(report),
+        "sentence": statements.sentence(report),
         "measured": measured,
-        "clauses": _own(content.clause_table(report), key),
-        "confusion": _own(content.confusion_table(report), key),
+        "clauses": _own(tables.clause_table(report), key),
+        "confusion": _own(tables.confusion_table(report), key),
         "sweep": figures.threshold_sweep(report) if measured else "",
         "scatter": figures.score_scatter(report) if measured else "",
-        "missed": content.missed_text(report),
-        "changed": _own(content.changed_table(report), key),
+        "missed": statements.missed_text(report),
+        "changed": _own(tables.changed_table(report), key),
         "missed_images": _thumbnails(images, dict.fromkeys(missed, "missed")),
         "changed_images": _thumbnails(images, {c.index: f"{c.source}, now {c.artifact}" for c in changed}),
     }
 
 
-def _own(table: content.Table, key: str) -> content.Table:
+def _own(table: tables.Table, key: str) -> tables.Table:
     """The table with an id of its own on a page that has several of its kind."""
-    return content.Table(f"{table.key}-{key}", table.caption, table.columns, table.rows)
+    return tables.Table(f"{table.key}-{key}", table.caption, table.columns, table.rows)
 
 
 def _thumbnails(images: Split | None, wanted: Mapping[int, str]) -> list[_Thumbnail]:

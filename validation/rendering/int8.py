@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from udacimed_edge.validation.rendering.content import GLYPHS, NOT_MEASURED, Table, names
-from udacimed_edge.validation.report import ProcessorRecord, Report
+from udacimed_edge.validation.rendering.statements import GLYPHS, NOT_MEASURED
+from udacimed_edge.validation.rendering.tables import Table
+from udacimed_edge.validation.report import ProcessorRecord, Report, names
 
 __all__ = ["processors_text", "tables"]
 

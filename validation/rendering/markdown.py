@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from udacimed_edge.validation.rendering import content, int8, provenance
-from udacimed_edge.validation.rendering.content import Table
-from udacimed_edge.validation.report import LIMITS, Report
+from udacimed_edge.validation.rendering import int8, provenance, statements, tables
+from udacimed_edge.validation.rendering.tables import Table
+from udacimed_edge.validation.report import LIMITS, Report, names
 
 __all__ = ["escaped", "rehearsal", "render_card", "render_markdown", "table_text"]
 
@@ -18,14 +18,15 @@ def render_markdown(reports: Sequence[Report]) -> str:
     Args:
         reports: One or more, of the same data and policy.
     """
-    named = zip(content.names(reports), reports, strict=True)
+    named = zip(names(reports), reports, strict=True)
     each = [part for name, report in named for part in _artifact(name, report, "###")]
     return _joined(
-        f"# {escaped(content.title(reports))}",
+        f"# {escaped(statements.title(reports))}",
         *rehearsal(reports[0]),
-        escaped(content.headline(reports)),
-        table_text(content.verdict_table(reports)),
-        content.bound_text(reports),
+        escaped(statements.headline(reports)),
+        escaped(statements.basis_text(reports)),
+        table_text(tables.verdict_table(reports)),
+        statements.bound_text(reports),
         *_tables(reports),
         "## Each artifact",
         *each,
@@ -38,7 +39,7 @@ def render_card(report: Report) -> str:
     reports = [report]
     contract = report.artifact.contract
     return _joined(
-        f"# Model card. {escaped(content.title(reports))}",
+        f"# Model card. {escaped(statements.title(reports))}",
         *rehearsal(report),
         "## Model",
         _list(
@@ -52,9 +53,10 @@ def render_card(report: Report) -> str:
             ]
         ),
         "## Verdict",
-        table_text(content.verdict_table(reports)),
-        content.bound_text(reports),
-        *_artifact(content.names(reports)[0], report, "##")[1:],
+        table_text(tables.verdict_table(reports)),
+        escaped(statements.basis_text(reports)),
+        statements.bound_text(reports),
+        *_artifact(names(reports)[0], report, "##")[1:],
         *_tables(reports),
         *_made(reports),
     )
@@ -77,15 +79,15 @@ def rehearsal(report: Report) -> list[str]:
 def _tables(reports: Sequence[Report]) -> list[str]:
     return [
         "## Decisions",
-        table_text(content.figures_table(reports)),
+        table_text(tables.figures_table(reports)),
         "## In your clinic",
         "PPV is the share of those called ill who are ill, NPV the share of those called normal who are "
         "well. They follow by Bayes' theorem, if sensitivity and specificity are the same in your clinic.",
-        table_text(content.predictive_table(reports)),
+        table_text(tables.predictive_table(reports)),
         "## Against the source model",
-        content.paired_text(reports),
-        table_text(content.paired_table(reports, "pneumonia")),
-        table_text(content.paired_table(reports, "normal")),
+        statements.paired_text(reports),
+        table_text(tables.paired_table(reports, "pneumonia")),
+        table_text(tables.paired_table(reports, "normal")),
         *_int8(reports),
         "## Size and latency",
         table_text(provenance.size_table(reports)),
@@ -101,15 +103,15 @@ def _int8(reports: Sequence[Report]) -> list[str]:
 
 def _artifact(name: str, report: Report, level: str) -> list[str]:
     """What is said of one artifact alone, its heading first."""
-    parts = [f"{level} {escaped(name)}: {content.GLYPHS[report.verdict]} {report.verdict}"]
-    parts.append(escaped(content.sentence(report)))
+    parts = [f"{level} {escaped(name)}: {statements.GLYPHS[report.verdict]} {report.verdict}"]
+    parts.append(escaped(statements.sentence(report)))
     if report.reason:
         parts.append(escaped(report.reason))
     if report.policy.clauses:
-        parts.append(table_text(content.clause_table(report)))
+        parts.append(table_text(tables.clause_table(report)))
     if report.metrics:
-        parts += [table_text(content.confusion_table(report)), content.missed_text(report)]
-        changed = content.changed_table(report)
+        parts += [table_text(tables.confusion_table(report)), statements.missed_text(report)]
+        changed = tables.changed_table(report)
         parts.append(table_text(changed) if changed.rows else "No decision differs from the source model's.")
     return parts
 

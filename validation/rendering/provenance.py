@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.content import NOT_MEASURED, Table, alarms_text, names
-from udacimed_edge.validation.report import Report
+from udacimed_edge.validation.rendering.statements import NOT_MEASURED, alarms_text
+from udacimed_edge.validation.rendering.tables import Table
+from udacimed_edge.validation.report import Report, names
 
 __all__ = ["commands", "facts", "size_table", "tools_table"]
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the screening program into the folder venv beside this file, without a network, and tests it.
-# Usage: sh install.sh
+# Installs what the screening program needs into the folder "installed" beside this file, without a network,
+# and tests it. It needs a Python and nothing else. Usage: sh install.sh
 set -eu
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 export PATH
@@ -29,18 +29,11 @@ for candidate in python3{% for version in runner.python %} python{{ version }}{%
 done
 [ -n "$python" ] || fail "it needs Python {{ runner.python | join(" or ") }}, which is not here." \
     {{ ("It comes with: " ~ profile.minimum ~ ".") | quote }}
-"$python" -c 'import ensurepip, venv' 2>/dev/null || fail "this Python cannot make environments." \
-    "Install the package python3-venv once (sudo apt install python3-venv), then run this again."
 
-echo "Installing into $(pwd)/venv with $("$python" --version) ..."
-"$python" -m venv --clear venv || fail "the folder venv could not be made here." \
-    "Copy the bundle to the computer's own disk (a USB stick may not do) with 1 GB free, then run this again."
-PIP_CONFIG_FILE=/dev/null venv/bin/python -m pip --isolated install --quiet --disable-pip-version-check \
-    --no-index --find-links wheels --require-hashes --no-deps -r requirements.txt ||
-    fail "a file in the folder wheels is damaged or missing, or the disk is full." \
-        "Copy the bundle again, check it with: sha256sum -c SHA256SUMS, then run this again."
-
-venv/bin/python screen.pyz --selftest || fail "the self-test failed." "Do not use it here; see START-HERE.txt."
+"$python" screen.pyz --install || fail "see the line above." "Nothing was changed outside this folder."
+"$python" screen.pyz --about || fail "a file of this bundle is missing or was changed." "Copy the whole bundle again."
+"$python" screen.pyz --selftest ||
+    fail "the self-test failed (code $?; 132 means that the processor is too old)." "Do not use it here; see START-HERE.txt."
 echo
 echo "Installed. To screen radiographs, in this folder:"
-echo "    venv/bin/python screen.pyz RADIOGRAPHS --csv results.csv"
+echo "    $python screen.pyz RADIOGRAPHS --csv results.csv"

@@ -102,7 +102,7 @@ def _set(**fields: Any) -> Callable[[dict[str, Any]], str]:
         (_set(artifact_digest="A" * 64), "artifact_digest: String should match"),
         (_set(files={"a.txt": {"sha256": "0" * 64, "size_bytes": -1}}), "files.a.txt.size_bytes"),
         (_set(profile={"name": "x"}), "profile.title: Field required"),
-        (_set(format="onnx"), "target: Input should be 'ort'"),
+        (_set(target="onnx"), "target: Input should be 'ort'"),
     ],
 )
 def test_a_broken_manifest_is_refused(

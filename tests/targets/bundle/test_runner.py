@@ -66,7 +66,7 @@ def link_packages(folder: Path, *names: str) -> Path:
         assert spec is not None
         assert spec.submodule_search_locations
         package = Path(spec.submodule_search_locations[0])
-        for there in {package, *package.parent.glob("*.libs")}:
+        for there in {package, *package.parent.glob("*.libs"), *package.parent.glob(f"{name}-*.dist-info")}:
             if not (folder / there.name).exists():
                 (folder / there.name).symlink_to(there)
     return folder
@@ -89,6 +89,28 @@ def test_the_runner_needs_neither_toolkit_nor_environment(device: Path, tmp_path
     expected = open_artifact(device / "model.ort").predict(IMAGES)
     np.testing.assert_allclose([row["probability"] for row in rows], expected, atol=1e-6, rtol=0)
     assert ended.stderr == ""
+
+
+def test_the_runner_decompresses_dicom(device: Path, tmp_path: Path) -> None:
+    """A compressed DICOM file is read by the process that the zip starts of itself, without the toolkit."""
+    pydicom = pytest.importorskip("pydicom")
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID, data.Modality = "1.2.840.10008.5.1.4.1.1.1", "1.2.3", "DX"
+    data.PhotometricInterpretation, data.SamplesPerPixel, data.PixelRepresentation = "MONOCHROME2", 1, 0
+    data.Rows = data.Columns = 64
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelData = 7, IMAGES[0].tobytes()
+    data.compress(pydicom.uid.RLELossless, encoding_plugin="pydicom")
+    data.save_as(tmp_path / "rle.dcm", enforce_file_format=True)
+    packages = link_packages(tmp_path / "packages", "numpy", "PIL", "onnxruntime", "pydicom")
+    ended = isolated(device, packages, str(tmp_path / "rle.dcm"), "--jsonl", str(tmp_path / "out"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (row,) = (json.loads(line) for line in (tmp_path / "out").read_text(encoding="utf-8").splitlines())
+    assert row["probability"] == pytest.approx(
+        float(open_artifact(device / "model.ort").predict(IMAGES[:1])[0]), abs=1e-6
+    )
 
 
 def test_a_missing_runtime_is_named(device: Path, tmp_path: Path) -> None:

@@ -75,5 +75,5 @@ def test_a_measured_difference_widens_the_tolerance(
     write_vectors(tmp_path, replace(facts, processor_difference=measured), IMAGES, ANSWERS, "a test")
     written = json.loads((tmp_path / VECTORS / "vectors.json").read_text())
     assert written["tolerance"] == pytest.approx(expected)
-    assert ("matrix" in written["tolerance_reason"]) is (expected > 0.02)
+    assert ("processor cases" in written["tolerance_reason"]) is (expected > 0.02)
     assert (written["computed_by"], written["threshold"]) == ("a test", facts.threshold)

@@ -14,9 +14,9 @@ from udacimed_edge.core import machine
 from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.targets.devices import profile as module
 from udacimed_edge.targets.devices.profile import (
-    PRECISIONS_OF,
     SCHEMA,
     DeviceProfile,
+    FormatChoice,
     find_profile,
     load_profiles,
     read_profile,
@@ -77,7 +77,7 @@ def put(old: str, new: str) -> Callable[[str], str]:
 
 def test_the_devices_of_the_customer_are_there() -> None:
     """Every device that was asked for has a profile, sorted by file and with its best format first."""
-    first = {name: f"{p.formats[0].target} {p.formats[0].precision}" for name, p in PROFILES.items()}
+    first = {name: f"{p.formats[0].format} {p.formats[0].precision}" for name, p in PROFILES.items()}
     assert first == {
         "android-phone": "litert int8",
         "android-tablet": "litert int8",
@@ -99,10 +99,16 @@ def test_a_profile_has_its_files_name(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith(f"#:schema {SCHEMA.name}\n")
 
 
-def test_the_formats_are_those_of_the_converters() -> None:
-    """A profile may name the formats and precisions that can be converted to, but for the server's."""
-    offered = {name: row.precisions for name, row in FORMATS.items() if name != "triton"}
-    assert offered == PRECISIONS_OF
+def test_a_profile_may_name_every_format_but_a_server_s() -> None:
+    """A device takes each format in each of its precisions, and no model repository."""
+    for name, row in FORMATS.items():
+        for precision in row.precisions:
+            choice = json.dumps({"target": name, "precision": precision})
+            if row.standard:
+                assert FormatChoice.model_validate_json(choice).format == name
+            else:
+                with pytest.raises(ValidationError, match="Input should be 'ort', 'coreml', 'litert' or"):
+                    FormatChoice.model_validate_json(choice)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
@@ -162,7 +168,7 @@ def test_a_profile_of_ones_own_is_read(tmp_path: Path) -> None:
     """A user's file becomes a profile with its values, in its order."""
     profile = read_profile(write(tmp_path, GOOD))
     assert profile.name == "ward-tablet"
-    assert [(c.target, c.precision) for c in profile.formats] == [("ort", "int8"), ("openvino", "fp16")]
+    assert [(c.format, c.precision) for c in profile.formats] == [("ort", "int8"), ("openvino", "fp16")]
     assert (profile.budget.size_mib, profile.budget.ram_mib) == (24, 200.5)
     assert (profile.instruction_sets.has, profile.instruction_sets.lacks) == (("avx2",), ("avx_vnni",))
     assert profile.notes == ()

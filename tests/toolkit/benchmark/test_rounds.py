@@ -166,8 +166,7 @@ def test_what_the_runtime_refuses_crosses_as_an_error(tiny: Path, monkeypatch: p
         Worker(BenchmarkSubject("t", tiny, 1), IMAGES),
     ):
         pass
-    monkeypatch.setitem(bench_worker.SUFFIXES, ".xml", "openvino")
-    monkeypatch.setitem(bench_worker._LIBRARIES, "openvino", "no_such_runtime")
+    monkeypatch.setitem(FORMATS, "openvino", replace(FORMATS["openvino"], library="no_such_runtime"))
     with pytest.raises(ExtraMissingError, match="'no_such_runtime' is not installed"):
         bench_worker._open(BenchmarkSubject("t", tiny, 1), IMAGES)
 

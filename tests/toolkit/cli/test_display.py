@@ -60,7 +60,8 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         normal=20,
     )
     return evaluate(
-        path, EvaluationInputs(split, data, SourceScores("source", "4" * 64, SOURCE, ""), PolicySettings())
+        path,
+        EvaluationInputs(split, data, SourceScores("source", "4" * 64, SOURCE, "", 0.5), PolicySettings()),
     )
 
 
@@ -99,7 +100,7 @@ def test_the_table_shows_what_has_no_report() -> None:
 def test_the_texts_tell_the_whole_verdict(report: Report) -> None:
     """Basis, figures, clauses and changed decisions are those of the report."""
     assert "threshold: 0.5000, a rule" in basis_text(report)
-    assert "sensitivity >= 0.98; specificity >= source - 0.03" in basis_text(report)
+    assert "sensitivity >= 0.98; specificity >= 0.5 and >= source - 0.03" in basis_text(report)
     assert "sensitivity 0.9500 (19/20), 95 % interval 0.7639 to 0.9911 (Wilson)" in figures_text(report)
     assert "does not reach 0.98" in figures_text(report)
     assert "BROKEN sensitivity: 0.9500, 1 missed" in clauses_text(report)

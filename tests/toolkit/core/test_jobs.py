@@ -150,7 +150,7 @@ def test_an_error_for_a_person_crosses_whole(run: Runner) -> None:
         ("leave", 0, "ort: SystemExit: 0", "in leave"),
         ("vanish", None, "ort: the process died (exit code 9)", "just before the end"),
         ("kill_itself", None, "ort: the process died (signal 9, killed)", ""),
-        ("no_result", None, "ort: the process died (exit code 1)", "pickle"),
+        ("no_result", None, "ort: the process died (exit code 1)", "local object"),
     ],
 )
 def test_whatever_goes_wrong_in_a_process_is_that_job_s_error(

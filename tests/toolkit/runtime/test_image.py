@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -120,11 +121,11 @@ def test_a_tiff_whose_white_is_zero_is_turned(bits: int) -> None:
 
 def test_a_transparent_part_is_black() -> None:
     """What is transparent counts as black, and a warning says so."""
-    rgba = np.dstack([np.full((64, 64, 3), 200, np.uint8), np.full((64, 64), 255, np.uint8)])
-    rgba[:20, :, 3] = 0
+    rgba = np.dstack([*[picture(64, 600)] * 3, np.full((600, 64), 255, np.uint8)])
+    rgba[:300, :, 3] = 0
     result = decode(encoded(rgba))
-    assert result.pixels[:20].max() == 0
-    assert result.pixels[20:].min() == 200
+    assert result.pixels[:32].max() == 0
+    np.testing.assert_array_equal(result.pixels[32:], picture(64, 600)[300:332])
     assert "transparent parts taken as black" in result.warnings
 
 
@@ -170,7 +171,16 @@ def huge() -> bytes:
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "text": (lambda: b"Dear colleague,\n", "it is not a PNG, JPEG, TIFF, BMP or DICOM image"),
-    "gif": (lambda: encoded(GRAY, "GIF"), "it is not a PNG, JPEG, TIFF, BMP or DICOM image"),
+    "gif": (lambda: encoded(GRAY, "GIF"), "it is a GIF file, which is not read: save it as PNG"),
+    "webp": (lambda: b"RIFF\x24\0\0\0WEBPVP8 ", "it is a WebP file, which is not read: save it as PNG"),
+    "heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0", "it is a HEIC file, which is not read: save it as PNG"),
+    "one pixel": (lambda: encoded(np.full((1, 1), 9, np.uint8)), "it is blank: 1 gray value in all"),
+    "two values": (lambda: encoded(np.eye(64, dtype=np.uint8) * 255), "it is blank: 2 gray values in all"),
+    "blank dicom": (lambda: dicom(np.full((99, 99), 700, np.uint16)), "it is blank: 1 gray value in all"),
+    "huge, transparent": (
+        lambda: encoded(Image.new("RGBA", (8192, 4097)), compress_level=1),
+        "it has 8192x4097 pixels, more than 32 million",
+    ),
     "truncated png": (lambda: WHOLE[: len(WHOLE) // 2], "it is a damaged PNG image: "),
     "truncated jpeg": (lambda: JPEG[: len(JPEG) // 2], "it is a damaged JPEG image: "),
     "signature alone": (lambda: WHOLE[:8], "it is a damaged PNG image: its header cannot be read"),
@@ -335,11 +345,13 @@ def test_no_tag_about_the_patient_is_parsed(monkeypatch: pytest.MonkeyPatch) -> 
     assert "Rows" in seen[0]
 
 
-def test_without_pydicom_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A DICOM file on a device without pydicom gets a line with the command."""
+def test_without_pydicom_the_line_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DICOM file on a device without pydicom gets a line that helps without a network."""
     content = dicom(GRAY, bits=8)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(ImageError, match=r"DICOM needs pydicom, .*pip install pydicom"):
+    with pytest.raises(
+        ImageError, match="DICOM needs pydicom, which is not installed here: export it as PNG"
+    ):
         decode(content)
 
 
@@ -367,3 +379,18 @@ def test_real_radiographs_pass(real_data: DataSet) -> None:
     images = real_data.read("validation").images
     assert np.mean([bool(plausibility_warnings(one)) for one in images]) < 0.01
     assert all(plausibility_warnings(255 - one) for one in images)
+
+
+def test_the_memory_of_one_picture_is_bounded() -> None:
+    """The largest picture with transparency that is taken needs less than 400 MiB."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not tell a process's peak")
+    script = (
+        "import re, sys; from udacimed_edge.runtime.image import decode, ImageError\n"
+        "try: decode(sys.stdin.buffer.read())\n"
+        "except ImageError as error: assert str(error).startswith('it is blank'), error\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    content = encoded(Image.new("RGBA", (8192, 4096), (9, 9, 9, 7)), compress_level=1)
+    ended = subprocess.run([sys.executable, "-c", script], input=content, capture_output=True, check=True)
+    assert int(ended.stdout) < 400 * 1024

@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,8 @@ from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime import results as results_module
 from udacimed_edge.runtime import screen
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
-from udacimed_edge.runtime.results import NOTICE
+from udacimed_edge.runtime.results import NOTICE, Results, ResultsError
+from udacimed_edge.runtime.search import Search, find_images
 
 IMAGES = open_data("synthetic").read("test").images[:6]
 
@@ -97,14 +103,14 @@ def test_the_table_names_what_a_clinic_needs(clinic: Clinic) -> None:
     """Each image has its row: file, probability, decision at the frozen threshold, time, warnings."""
     code, out, _ = clinic.run(clinic.images)
     assert code == 0
-    rows = [line.split() for line in out.splitlines() if line[:3].isdigit()]
+    rows = [line.split() for line in out.splitlines() if line.startswith("     0.")]
     expected = brightness(IMAGES)
-    assert [row[0] for row in rows] == [f"{n:03}.png" for n in range(6)]
-    assert [row[1] for row in rows] == [f"{p:.4f}" for p in expected]
-    assert [row[2] for row in rows] == ["pneumonia" if p >= THRESHOLD else "normal" for p in expected]
-    assert {row[2] for row in rows} == {"pneumonia", "normal"}
-    assert f"threshold {THRESHOLD:.4f} (a test)" in out
-    assert "6 screened, 0 gave no radiograph" in out
+    assert [row[0] for row in rows] == [f"{p:.4f}" for p in expected]
+    assert [row[1] for row in rows] == ["pneumonia" if p >= THRESHOLD else "normal" for p in expected]
+    assert [row[3] for row in rows] == [str(clinic.images / f"{n:03}.png") for n in range(6)]
+    assert {row[1] for row in rows} == {"pneumonia", "normal"}
+    assert f'calls "pneumonia" what has a probability of {THRESHOLD:.4f} or more' in out
+    assert "\n6 files: 3 pneumonia, 3 normal, 0 unreadable\n" in out
 
 
 @pytest.mark.parametrize("option", ["--csv", "--jsonl"])
@@ -126,7 +132,7 @@ def test_a_bad_file_has_its_line_and_the_batch_goes_on(clinic: Clinic, option: s
     file = clinic.folder / "results"
     code, out, _ = clinic.run(clinic.images, clinic.folder / "missing.png", option, file)
     assert code == 1
-    assert "6 screened, 2 gave no radiograph" in out
+    assert "8 files: 3 pneumonia, 3 normal, 2 unreadable" in out
     assert "NO RADIOGRAPH: it is not a PNG, JPEG, TIFF, BMP or DICOM image" in out
     rows: list[Any] = csv_rows(file) if option == "--csv" else json_lines(file)
     assert [bool(row["error"]) for row in rows] == [False, False, True, False, False, False, False, True]
@@ -161,13 +167,16 @@ def test_a_rerun_skips_what_is_done(clinic: Clinic, option: str) -> None:
     clinic.run(clinic.images, option, file)
     assert lines() == 7
     code, out, _ = clinic.run(clinic.images, option, file)
-    assert (code, lines()) == (1, 8), "the failed file is tried again"
-    assert "0 screened, 1 gave no radiograph, 6 done before" in out
-    Image.fromarray(IMAGES[5]).save(clinic.images / "000.png")
-    (clinic.images / "bad.png").unlink()
-    assert "1 screened, 0 gave no radiograph, 5 done before" in clinic.run(clinic.images, option, file)[1]
+    assert (code, lines()) == (1, 7), "the failed file is tried again, and its line is there already"
+    assert "7 files: 3 pneumonia, 3 normal, 1 unreadable (6 done before)" in out
+    Image.fromarray(255 - IMAGES[5]).save(clinic.images / "000.png")
+    (clinic.images / "bad.png").write_bytes((clinic.images / "001.png").read_bytes() + b"other")
+    out = clinic.run(clinic.images, option, file)[1]
+    assert "0 unreadable (5 done before)" in out
+    assert lines() == 9
     clinic.artifact.write_bytes(b"other weights")
-    assert "6 screened, 0 gave no radiograph" in clinic.run(clinic.images, option, file)[1]
+    assert "0 unreadable\n" in clinic.run(clinic.images, option, file)[1]
+    assert lines() == 16
 
 
 @pytest.mark.parametrize("option", ["--csv", "--jsonl"])
@@ -215,7 +224,10 @@ def test_a_stopped_batch_goes_on(clinic: Clinic, monkeypatch: pytest.MonkeyPatch
         patch.setattr(screen.image, "read_bytes", interrupted)
         code, _, err = clinic.run(clinic.images, "--csv", file)
     assert (code, err) == (130, "stopped; the same command goes on with what is left\n")
-    assert "3 screened, 0 gave no radiograph, 3 done before" in clinic.run(clinic.images, "--csv", file)[1]
+    assert (
+        "6 files: 3 pneumonia, 3 normal, 0 unreadable (3 done before)"
+        in (clinic.run(clinic.images, "--csv", file)[1])
+    )
 
 
 def test_a_full_disk_ends_the_batch(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,21 +262,25 @@ def test_a_file_name_cannot_forge_a_line(clinic: Clinic) -> None:
     _, out, _ = clinic.run(clinic.images, "--csv", file)
     assert "\x1b" not in out
     assert len(file.read_bytes().splitlines()) == 7
-    assert not [line for line in out.splitlines() if line.startswith("999")]
+    assert not [line for line in out.splitlines() if line.startswith(("999", "0.0001"))]
 
 
 def test_files_are_found_once(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders are searched below, names without a suffix by content; hidden and other files are left out."""
+    """Folders are searched below, odd names by content; hidden files are left out, others are counted."""
     below = clinic.images / "ward"
     below.mkdir()
-    for name in ("IM0001", "B.JPG", "._c.png", "notes.txt", "README"):
-        (below / name).write_bytes(b"BM and more" if name == "IM0001" else b"text")
+    for name in ("IM0001", "1.2.840.7", "B.JPG", "c.heic", "._c.png", "notes.txt", "README", "1.2.9"):
+        (below / name).write_bytes(b"BM and more" if name in ("IM0001", "1.2.840.7") else b"text")
+    (clinic.images / "empty").mkdir()
     monkeypatch.chdir(clinic.images)
-    found = list(screen.find_images(["00[01].png", "000.png", ".", "none*.png"]))
+    search = Search()
+    found = list(find_images(["00[01].png", "000.png", ".", "none*.png", "empty"], search))
     assert [path.as_posix() for path in found] == [
-        "000.png", "001.png", "002.png", "003.png", "004.png", "005.png", "ward/B.JPG", "ward/IM0001",
-        "none*.png",
+        "000.png", "001.png", "002.png", "003.png", "004.png", "005.png", "ward/1.2.840.7", "ward/B.JPG",
+        "ward/IM0001", "ward/c.heic", "none*.png",
     ]  # fmt: skip
+    assert search.passed_over == {".txt": 1, "": 1, ".9": 1}
+    assert search.empty == ["empty"]
 
 
 def test_an_answer_that_is_no_number_is_no_decision(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +355,7 @@ def test_a_device_that_computes_as_validated_passes(clinic: Clinic) -> None:
     assert code == 0
     assert "self-test passed: 6 images, largest difference 0 (allowed 0.001), 0 decisions changed" in out
     assert NOTICE in out
-    assert "6 screened" in clinic.run("--selftest", clinic.images)[1]
+    assert "6 files" in clinic.run("--selftest", clinic.images)[1]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +378,7 @@ def test_a_failed_selftest_ends_with_4(clinic: Clinic, changes: dict[str, Any], 
     assert code == 4
     assert "SELF-TEST FAILED" in out
     assert message in out
-    assert "screened" not in out
+    assert " files: " not in out
 
 
 def test_a_runtime_that_fails_is_no_answer(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,3 +400,241 @@ def test_a_runtime_that_fails_is_no_answer(clinic: Clinic, monkeypatch: pytest.M
 def test_a_missing_selftest_is_a_failed_one(clinic: Clinic) -> None:
     """Without vectors nothing was shown."""
     assert clinic.run("--selftest")[0] == 4
+
+
+def test_a_folder_without_images_is_no_success(clinic: Clinic) -> None:
+    """An empty folder is named and ends with 1, also beside one with images."""
+    empty = clinic.folder / "empty"
+    empty.mkdir()
+    for names in ([empty], [clinic.images, empty]):
+        code, out, _ = clinic.run(*names)
+        assert code == 1
+        assert f"NO IMAGE in the folder {empty}" in out
+
+
+def test_pictures_that_are_not_read_are_named(clinic: Clinic) -> None:
+    """A phone's or browser's picture in a folder is counted, named with the way out, and ends with 1."""
+    (clinic.images / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    Image.fromarray(IMAGES[0]).save(clinic.images / "b.gif")
+    Image.fromarray(IMAGES[0]).save(clinic.images / "c.webp")
+    (clinic.images / "report.txt").write_text("text", encoding="utf-8")
+    code, out, _ = clinic.run(clinic.images)
+    assert code == 1
+    for name, kind in (("a.heic", "HEIC"), ("b.gif", "GIF"), ("c.webp", "WebP")):
+        assert f"{name}  NO RADIOGRAPH: it is a {kind} file, which is not read: save it as PNG" in out
+    assert "9 files: 3 pneumonia, 3 normal, 3 unreadable" in out
+    assert "1 other files were passed over: .txt 1" in out
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_a_renamed_folder_is_not_computed_again(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """Known content under a new path gets a row of its own with the known answer, and nothing is computed."""
+    file = clinic.folder / "results"
+    clinic.run(clinic.images, option, file)
+    moved = clinic.images.rename(clinic.folder / "moved")
+    with monkeypatch.context() as patch:
+        patch.setattr(screen.image, "decode", lambda content: pytest.fail("decoded again"))
+        code, out, _ = clinic.run(moved, option, file)
+    assert code == 0
+    assert "(6 copied from a file of the same content)" in out
+    rows: list[Any] = csv_rows(file) if option == "--csv" else json_lines(file)
+    assert [Path(row["file"]).parent.name for row in rows] == ["images"] * 6 + ["moved"] * 6
+    for before, after in zip(rows[:6], rows[6:], strict=True):
+        for name in ("probability", "decision", "warnings", "threshold", "sha256", "artifact"):
+            assert before[name] == after[name]
+
+
+def test_two_children_may_have_the_same_name_or_the_same_file(clinic: Clinic) -> None:
+    """Each file of one name in two folders is shown with its folder; equal files have a row each."""
+    for ward in ("ward 1", "ward 2"):
+        (clinic.folder / "all" / ward).mkdir(parents=True)
+        Image.fromarray(IMAGES[0]).save(clinic.folder / "all" / ward / "1.png")
+    _, out, _ = clinic.run(clinic.folder / "all", "--csv", clinic.folder / "results.csv")
+    for ward in ("ward 1", "ward 2"):
+        assert str(Path("all", ward, "1.png")) in out
+    assert len(csv_rows(clinic.folder / "results.csv")) == 2
+
+
+def test_the_answer_comes_first_and_the_path_last(clinic: Clinic) -> None:
+    """The columns of a results file are in the order in which people read them."""
+    file = clinic.folder / "results.csv"
+    clinic.run(clinic.images, "--csv", file)
+    assert file.read_text(encoding="utf-8").splitlines()[0] == (
+        "probability,decision,error,warnings,threshold,time_ms,screened_at,notice,file,sha256,artifact"
+    )
+
+
+OLD_HEADER = "file,sha256,artifact,probability,decision,threshold,time_ms,warnings,error,screened_at,notice\n"
+
+
+def test_a_results_file_of_the_first_version_is_continued(clinic: Clinic) -> None:
+    """A CSV file of 0.1.0 keeps its header and order of columns, and its images count as done."""
+    path, file = clinic.images / "000.png", clinic.folder / "results.csv"
+    known = f"{path},{hashlib.sha256(path.read_bytes()).hexdigest()},{path_digest(clinic.artifact)}"
+    first = f'{OLD_HEADER}{known},0.75,pneumonia,{THRESHOLD},1.5,,,2026-11-01T00:00:00+00:00,"{NOTICE}"\n'
+    file.write_text(first, encoding="utf-8")
+    assert "(1 done before)" in clinic.run(clinic.images, "--csv", file)[1]
+    assert file.read_text(encoding="utf-8").startswith(first)
+    rows = csv_rows(file)
+    assert [Path(row["file"]).name for row in rows] == [f"{n:03}.png" for n in range(6)]
+    assert {row["notice"] for row in rows} == {NOTICE}
+
+
+@pytest.mark.parametrize("comma", [True, False])
+def test_a_spreadsheet_opens_its_variant(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, comma: bool
+) -> None:
+    """With --excel the file has a byte order mark, and a semicolon where numbers have a decimal comma."""
+    sign, separator = (",", ";") if comma else (".", ",")
+    monkeypatch.setattr(results_module.locale, "localeconv", lambda: {"decimal_point": sign})
+    file = clinic.folder / "results.csv"
+    clinic.run(clinic.images, "--csv", file, "--excel")
+    clinic.run(clinic.images, "--csv", file)  # goes on as the file began
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith(f"\ufeffprobability{separator}decision{separator}")
+    rows = list(csv.DictReader([lines[0][1:], *lines[1:]], delimiter=separator))
+    assert [float(row["probability"].replace(sign, ".")) for row in rows] == pytest.approx(brightness(IMAGES))
+    assert all(sign in row["probability"] for row in rows)
+
+
+def test_libreoffice_shows_columns(clinic: Clinic) -> None:
+    """LibreOffice, where it is installed, finds each column of both variants."""
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("LibreOffice is not installed (apt-get install libreoffice-calc)")
+    file = clinic.folder / "results.csv"
+    clinic.run(clinic.images, "--csv", file)
+    out = clinic.folder / "out"
+    command = [office, f"-env:UserInstallation=file://{clinic.folder}/office", "--headless", "--convert-to"]
+    subprocess.run([*command, "ods", "--outdir", out, file], check=True, capture_output=True, timeout=120)
+    content = zipfile.ZipFile(out / "results.ods").read("content.xml").decode()
+    assert 'office:value-type="float"' in content
+    assert "<text:p>probability</text:p>" in content
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+@pytest.mark.parametrize("name", ["/dev/full", "/dev/zero", "pipe", "folder"])
+def test_results_go_into_a_regular_file_or_nowhere(clinic: Clinic, option: str, name: str) -> None:
+    """A device, a pipe and a folder are refused at once."""
+    place = Path(name) if name.startswith("/") else clinic.folder / name
+    if name == "folder":
+        place.mkdir()
+    elif name == "pipe" and hasattr(os, "mkfifo"):
+        os.mkfifo(place)
+    elif not place.exists():
+        pytest.skip(f"this system has no {name}")
+    code, _, err = clinic.run(clinic.images, option, place)
+    assert code == 2
+    assert f"{place} is not a file: name a file for the results" in err
+
+
+def test_two_programs_do_not_write_into_one_file(clinic: Clinic) -> None:
+    """The second is told who writes; a program that died holds nothing."""
+    file = clinic.folder / "results.csv"
+    script = (
+        "import sys, time; from pathlib import Path; from udacimed_edge.runtime.results import Results\n"
+        "kept = Results(Path(sys.argv[1]), 'csv'); print('open', flush=True); time.sleep(99)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        code, _, err = clinic.run(clinic.images, "--csv", file)
+        assert code == 2
+        assert "is being written by" in err
+        if Path("/proc/locks").exists():
+            assert f"process {other.pid}: wait for it" in err
+    finally:
+        other.kill()
+        other.communicate()
+    assert clinic.run(clinic.images, "--csv", file)[0] == 0
+    assert len(csv_rows(file)) == 6
+
+
+def run_apart(clinic: Clinic, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own, with the clinic's artifact faked."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2]); import pathlib; import test_screen as t\n"
+        "from udacimed_edge.runtime import screen\n"
+        "contract = t.Contract('ort', 'int8', 0.5, 'a test', 'small', '0' * 64, None, '0')\n"
+        "screen.open_artifact = lambda path, threads: t.Predictor(contract, t.brightness, 1, 'a test')\n"
+        "sys.exit(screen.main(sys.argv[3:], home=pathlib.Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", script, str(clinic.folder), str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, check=False, **options)
+
+
+def test_a_closed_pipe_ends_it_quietly(clinic: Clinic) -> None:
+    """Where nobody reads any more it ends with 141 and without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = run_apart(clinic, str(clinic.images), stdout=writer)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_output_does_not_end_the_batch(clinic: Clinic) -> None:
+    """With a results file every image is screened; without one it ends with 5, for nothing is kept."""
+    file = clinic.folder / "results.csv"
+    with Path("/dev/full").open("wb") as full:
+        ended = run_apart(clinic, str(clinic.images), "--csv", str(file), stdout=full)
+        assert run_apart(clinic, str(clinic.images), stdout=full).returncode == 5
+    assert ended.returncode == 0
+    assert ended.stderr == b"what is printed cannot be written (No space left on device); the batch goes on\n"
+    assert len(csv_rows(file)) == 6
+
+
+def test_a_changed_model_is_not_screened_with(clinic: Clinic) -> None:
+    """Where the bundle's list of digests lies beside the model, the model must be as listed."""
+    sums = clinic.folder / "SHA256SUMS"
+    sums.write_text(f"{hashlib.sha256(b'weights').hexdigest()}  model.ort\n", encoding="utf-8")
+    assert clinic.run(clinic.images)[0] == 0
+    clinic.artifact.write_bytes(b"other weights")
+    code, out, err = clinic.run(clinic.images)
+    assert (code, out) == (3, "")
+    assert "model.ort was changed, says SHA256SUMS beside it: do not use it, copy the whole bundle" in err
+    sums.write_text("", encoding="utf-8")
+    assert "model.ort is not in the list" in clinic.run(clinic.images)[2]
+
+
+def test_about_says_what_lies_here(clinic: Clinic) -> None:
+    """--about names the model and its threshold, and whether the files are as listed."""
+    code, out, _ = clinic.run("--about")
+    assert code == 0
+    assert "files:      there is no SHA256SUMS here" in out
+    lines = {"model.ort": b"weights", "screen.pyz": b"program"}
+    (clinic.folder / "screen.pyz").write_bytes(b"program")
+    text = "".join(f"{hashlib.sha256(c).hexdigest()}  {n}\n" for n, c in lines.items())
+    (clinic.folder / "SHA256SUMS").write_text(text, encoding="utf-8")
+    code, out, _ = clinic.run("--about")
+    assert code == 0
+    assert "files:      all 2 are as SHA256SUMS lists them" in out
+    assert "signature:  none: the list shows damage, not who made it" in out
+    assert f'"pneumonia" from a probability of {THRESHOLD:.4f} on' in out
+    (clinic.folder / "screen.pyz").write_bytes(b"another program")
+    code, out, _ = clinic.run("--about")
+    assert code == 3
+    assert "CHANGED OR MISSING: screen.pyz" in out
+
+
+def test_a_missing_c_runtime_is_named(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Windows without Microsoft's C++ runtime the line says what to install."""
+
+    def refuse(path: Path, threads: int) -> Predictor:
+        raise ImportError("DLL load failed while importing onnxruntime_pybind11_state")
+
+    monkeypatch.setattr(screen, "open_artifact", refuse)
+    code, _, err = clinic.run(clinic.images)
+    assert code == 3
+    assert "vc_redist.x64.exe" in err
+
+
+def test_results_that_cannot_be_understood_are_refused_by_name(tmp_path: Path) -> None:
+    """A header that this program never wrote is refused."""
+    file = tmp_path / "results.csv"
+    file.write_text("file,probability\n", encoding="utf-8")
+    with pytest.raises(ResultsError, match=r"results.csv exists and holds no CSV of this program"):
+        Results(file, "csv")

@@ -14,8 +14,7 @@ from udacimed_edge.workflow import doctor
 
 def without(monkeypatch: pytest.MonkeyPatch, *absent: str) -> dict[str, doctor.FormatHealth]:
     """What the doctor says where these modules are not installed."""
-    for place in ("udacimed_edge.workflow.doctor.is_installed", "udacimed_edge.converters.base.is_installed"):
-        monkeypatch.setattr(place, lambda module: module not in absent)
+    monkeypatch.setattr(doctor, "is_installed", lambda module: module not in absent)
     return {health.name: health for health in doctor.format_health()}
 
 

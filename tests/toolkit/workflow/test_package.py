@@ -101,8 +101,9 @@ def wheels(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tools = read_report(converted / "report.json").environment.tools
     for requirement in pin(LAPTOP.runner.requirements["ort"], tools):
         name, _, version = requirement.partition("==")
-        info = f"{name}-{version}.dist-info"
-        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        stem = f"{name.replace('-', '_')}-{version}"
+        info = f"{stem}.dist-info"
+        with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
             wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
             wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", "")
@@ -139,7 +140,7 @@ def test_a_bundle_holds_what_a_clinic_needs(proven: Proven, wheels: Path, tmp_pa
         proven.report.report_digest,
     )
     assert not manifest.rehearsal
-    assert len((made.folder / "requirements.txt").read_text().splitlines()) == 3
+    assert len((made.folder / "requirements.txt").read_text().splitlines()) == 7
 
 
 def test_the_program_in_it_passes_its_self_test(proven: Proven, wheels: Path, tmp_path: Path) -> None:

@@ -17,15 +17,11 @@ from udacimed_edge.core.errors import UnsupportedError
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation.judging.inputs import EvaluationInputs, SourceScores
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import DataRecord
-from udacimed_edge.workflow import recipes as recipes
-from udacimed_edge.workflow.recipes import choose_recipe, failed_clauses
+from udacimed_edge.validation.report import DataRecord, RecipeRecord
+from udacimed_edge.workflow import convert, recipes
+from udacimed_edge.workflow.plan import ConversionPlan, Item
+from udacimed_edge.workflow.recipes import failed_clauses
 
-RECIPES = (
-    QuantizationRecipe(1, "plain"),
-    QuantizationRecipe(2, "other ranges"),
-    QuantizationRecipe(3, "some in float", float_layers=3),
-)
 CONTRACT = Contract("ort", "int8", 0.5, "a test", "source", "4" * 64, None, "0")
 
 LABELS = np.repeat(np.array([1, 0], np.uint8), [100, 100])
@@ -33,56 +29,87 @@ SCORES = np.concatenate([np.linspace(0.6, 0.99, 100), np.linspace(0.01, 0.4, 100
 
 
 class Workshop:
-    """A converter and a judge that only keep a diary; the named recipe is the first that holds."""
+    """A writer and a judge that only keep a diary; the named recipe is the first that holds."""
 
-    def __init__(self, holds: int, executed: bool = True) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, holds: int, executed: bool = True) -> None:
         self.holds, self.executed, self.diary = holds, executed, list[str]()
+        self.judged_on: set[str] = set()
+        monkeypatch.setattr(convert, "_write", self.write)
+        monkeypatch.setattr(recipes, "failed_clauses", self.judge)
 
-    def make(self, recipe: QuantizationRecipe) -> None:
+    def write(
+        self, out: Path, item: Item, work: object, calibration: None, recipe: QuantizationRecipe
+    ) -> None:
         """Convert."""
         self.diary.append(f"make {recipe.number}")
 
-    def judge(self) -> tuple[Contract | None, str]:
+    def judge(self, artifact: Path, on: EvaluationInputs, threads: int) -> tuple[Contract | None, str]:
         """Judge what was made last."""
+        self.judged_on.add(on.split.name)
         number = int(self.diary[-1].removeprefix("make "))
         self.diary.append(f"judge {number}")
         contract = replace(CONTRACT, float_layers=("stem",) if number == 3 else ())
         return contract if self.executed else None, "" if number >= self.holds else f"too low: {number}"
+
+    def run(self, first: int = 1, last: int | None = None) -> tuple[RecipeRecord, ...]:
+        """Make ort int8 by those of its recipes."""
+        item = Item("ort", "int8")
+        plan = ConversionPlan((item,), Path("out"), PolicySettings(), first, last)
+        test = replace(trial(SCORES), split=replace(trial(SCORES).split, name="test"))
+        shared = convert.Shared(Path("program.pt2"), test, trial(SCORES))
+        work = convert._FormatWork((item,), shared, Path("staging"), plan, 1)
+        return convert._write_int8(Path("model.ort"), item, work, None, lambda stage: None)
 
 
 @pytest.mark.parametrize(
     ("holds", "tried"),
     [(1, [True]), (2, [False, True]), (3, [False, False, True]), (4, [False, False, False])],
 )
-def test_it_climbs_until_a_rung_holds(holds: int, tried: list[bool]) -> None:
+def test_recipes_are_tried_until_one_holds(
+    monkeypatch: pytest.MonkeyPatch, holds: int, tried: list[bool]
+) -> None:
     """Each recipe is made and judged in turn, none after the first that holds, none twice."""
-    workshop = Workshop(holds)
-    records = choose_recipe(RECIPES, workshop.make, workshop.judge)
+    workshop = Workshop(monkeypatch, holds)
+    records = workshop.run()
     assert [record.passed for record in records] == tried
     assert workshop.diary == [f"{what} {n + 1}" for n in range(len(tried)) for what in ("make", "judge")]
 
 
-def test_a_record_says_what_was_tried_and_why_it_broke() -> None:
+def test_the_validation_split_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe is never chosen on the test split, which judges what was chosen."""
+    workshop = Workshop(monkeypatch, holds=3)
+    workshop.run()
+    assert workshop.judged_on == {"validation"}
+
+
+@pytest.mark.parametrize(("first", "last", "numbers"), [(2, None, [2, 3]), (1, 2, [1, 2]), (3, 3, [3])])
+def test_a_person_says_where_to_begin_and_end(
+    monkeypatch: pytest.MonkeyPatch, first: int, last: int | None, numbers: list[int]
+) -> None:
+    """`--min-recipe` and `--max-recipe` are the first and the last recipe that is tried."""
+    assert [record.number for record in Workshop(monkeypatch, holds=4).run(first, last)] == numbers
+
+
+def test_a_record_says_what_was_tried_and_why_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
     """Number, method, reason and the layers left in float stand in each recipe's record."""
-    workshop = Workshop(holds=3)
-    first, _, last = choose_recipe(RECIPES, workshop.make, workshop.judge)
-    assert (first.number, first.name, first.reason, first.float_layers) == (1, "plain", "too low: 1", ())
-    assert (last.number, last.name, last.reason, last.float_layers) == (3, "some in float", "", ("stem",))
+    first, _, last = Workshop(monkeypatch, holds=3).run()
+    names = [recipe.name for recipe in FORMATS["ort"].recipes]
+    assert (first.number, first.name, first.reason, first.float_layers) == (1, names[0], "too low: 1", ())
+    assert (last.number, last.name, last.reason, last.float_layers) == (3, names[2], "", ("stem",))
 
 
-def test_what_cannot_be_executed_ends_the_climb() -> None:
+def test_what_cannot_be_executed_ends_the_trying(monkeypatch: pytest.MonkeyPatch) -> None:
     """No recipe mends an artifact that this machine cannot execute, so no further one is made."""
-    workshop = Workshop(holds=4, executed=False)
-    (record,) = choose_recipe(RECIPES, workshop.make, workshop.judge)
+    (record,) = Workshop(monkeypatch, holds=4, executed=False).run()
     assert not record.passed
 
 
 @pytest.mark.parametrize("name", [row.name for row in FORMATS.values() if "int8" in row.precisions])
 def test_the_recipes_of_a_format_are_numbered_from_one(name: str) -> None:
-    """`--max-recipe N` is the first N recipes of every format that has INT8."""
-    recipes = FORMATS[name].recipes
-    assert [recipe.number for recipe in recipes] == list(range(1, len(recipes) + 1))
-    assert recipes
+    """The number of a recipe is its place among those of its format."""
+    found = FORMATS[name].recipes
+    assert [recipe.number for recipe in found] == list(range(1, len(found) + 1))
+    assert found
 
 
 Answer = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -97,7 +124,9 @@ def trial(scores: NDArray[np.float64]) -> EvaluationInputs:
         origin="custom", name="x", file_digest="5" * 64, split="validation", digest=split.digest,
         pneumonia=100, normal=100,
     )  # fmt: skip
-    return EvaluationInputs(split, data, SourceScores("source", "4" * 64, scores, "a test"), PolicySettings())
+    return EvaluationInputs(
+        split, data, SourceScores("source", "4" * 64, scores, "a test", 0.5), PolicySettings()
+    )
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, source: NDArray[np.float64], answers: NDArray[np.float64]) -> str:

@@ -44,11 +44,13 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         inputs = EvaluationInputs(
             SPLIT,
             data,
-            SourceScores("source", "4" * 64, SCORES, "a test"),
+            SourceScores("source", "4" * 64, SCORES, "a test", 0.5),
             PolicySettings(min_sensitivity=least),
         )
         contract = Contract(item.split("-")[0], "int8", 0.5, "a test", "source", "4" * 64, None, "0")
-        report = evaluation.judge(path, path_digest(path), Execution(contract, "x", [SCORES, SCORES]), inputs)
+        report = evaluation.evaluate_answers(
+            path, path_digest(path), Execution(contract, "x", [SCORES, SCORES]), inputs
+        )
         write_report(with_digest(report.model_copy(update=update)), folder / "report.json")
         return folder
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from udacimed_edge.core.errors import InputError
+from udacimed_edge.validation.judging import audit
 from udacimed_edge.validation.judging.audit import count_macs
 
 onnx = pytest.importorskip("onnx")
@@ -16,10 +17,15 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 
 def ort_model(path: Path, *nodes: object) -> Path:
-    """An `.ort` file of those ONNX nodes, from `image` (n, 1, 64, 64) to `out`, with weights `w` and `m`."""
+    """An `.ort` file of those ONNX nodes, from `image` (n, 1, 64, 64) to `out`, with some weights."""
     from onnx import TensorProto, helper, numpy_helper
 
-    weights = {"w": np.ones((4, 1, 3, 3), np.float32), "m": np.ones((62, 5), np.float32)}
+    weights = {
+        "w": np.ones((4, 1, 3, 3), np.float32),
+        "m": np.ones((62, 5), np.float32),
+        "w1": np.ones((1, 4, 3, 3), np.float32),
+        "m2": np.ones((64, 5), np.float32),
+    }
     graph = helper.make_graph(
         nodes,
         "made up",
@@ -91,15 +97,67 @@ def unknown_in_litert(folder: Path) -> Path:
     return folder / "model.tflite"
 
 
+def product_in_ort(kind: str, *inputs: str, **attributes: object) -> Callable[[Path], Path]:
+    """An `.ort` file whose one operator multiplies."""
+
+    def make(folder: Path) -> Path:
+        node = onnx.helper.make_node(kind, [*inputs], ["out"], **attributes)
+        return ort_model(folder / "model.ort", node)
+
+    return make
+
+
+def product_in_openvino(folder: Path) -> Path:
+    """A transposed convolution."""
+    openvino = pytest.importorskip("openvino")
+    from openvino import opset13 as ops
+
+    image = ops.parameter([-1, 1, 64, 64], np.float32)
+    weight = ops.constant(np.ones((1, 4, 3, 3), np.float32))
+    made = ops.convolution_backprop_data(image, weight, strides=[1, 1])
+    openvino.save_model(openvino.Model([made], [image]), folder / "model.xml")
+    return folder / "model.xml"
+
+
 @pytest.mark.parametrize(
     ("make", "operator"),
-    [(unknown_in_ort, "Det"), (unknown_in_openvino, "CumSum"), (unknown_in_litert, "CUSTOM")],
+    [
+        (unknown_in_ort, "Det"),
+        (unknown_in_openvino, "CumSum"),
+        (unknown_in_litert, "CUSTOM"),
+        (product_in_ort("Einsum", "image", "m2", equation="nchw,wk->nchk"), "Einsum"),
+        (product_in_ort("ConvTranspose", "image", "w1"), "ConvTranspose"),
+        (product_in_openvino, "ConvolutionBackpropData"),
+    ],
 )
 def test_an_unknown_operator_is_refused(make: Callable[[Path], Path], operator: str, tmp_path: Path) -> None:
     """An operator that might do any amount of work in any type is named, and nothing is counted."""
     with pytest.raises(InputError, match=f"whose work is not known here: {operator}") as caught:
         count_macs(make(tmp_path))
     assert str(tmp_path) in caught.value.message
+
+
+WORK = """
+attention batchmatmul call conv conv2d conv2dtranspose conv3d conv3dtranspose convinteger convolution
+convolutionbackpropdata convtranspose custom decodermaskedmultiheadattention deformableconvolution
+deformconv depthwiseconv2d dft dynamicquantizematmul einsum fft2d fullyconnected fusedconv fusedgemm
+fusedmatmul gemm gemmfloat8 groupconvolution groupconvolutionbackpropdata gru grucell grusequence if
+linear loop lstm lstmcell lstmsequence matmul matmulinteger matmulinteger16 matmulintegertofloat
+matmulnbits multiheadattention nhwcfusedconv packedattention qattention qgemm qlinearconv qlinearmatmul
+qlinearconvtranspose rfft2d rnn rnncell rnnsequence scaleddotproductattention scan sparseattention stft
+svdf tensoriterator transposeconv unidirectionalsequencelstm unidirectionalsequencernn while
+"""
+"""Operators of all formats that multiply matrices, or compute whatever their own graph or library says."""
+
+
+def test_no_operator_that_multiplies_is_taken_for_one_without_work() -> None:
+    """The list of operators without a product names none that has one."""
+    assert {*WORK.split()} & {*audit._NO_PRODUCTS.split()} == set()
+
+
+def test_the_list_of_operators_without_work_was_looked_at() -> None:
+    """Whoever adds an operator has shown that it multiplies nothing, and counts it here."""
+    assert len({*audit._NO_PRODUCTS.split()}) == 114
 
 
 @pytest.mark.slow

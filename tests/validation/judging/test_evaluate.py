@@ -63,7 +63,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Repo
             origin="custom", name="x", file_digest="5" * 64, split="test", digest=split.digest,
             pneumonia=POSITIVES, normal=NEGATIVES,
         )  # fmt: skip
-        scores = SourceScores("source", "4" * 64, SCORES, "a test")
+        scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
         return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
 
     return run
@@ -177,7 +177,7 @@ def test_what_cannot_be_executed_is_a_skip(tmp_path: Path, monkeypatch: pytest.M
     path.write_bytes(b"artifact")
     monkeypatch.setattr(evaluation, "open_predictor", unsupported)
     monkeypatch.setattr(coreml, "read_contract", lambda path: CONTRACT)
-    scores = SourceScores("source", "4" * 64, SCORES, "a test")
+    scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
     report = evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
     assert report.verdict == "SKIP"
     assert "einsum" in report.reason
@@ -198,7 +198,7 @@ def test_a_poor_source_is_refused(scores: NDArray[np.float64], threshold: float,
     """A source model that misses too many, alarms too often or answers NaN is not worth converting."""
     split = Split("test", "custom", images(), LABELS)
     with pytest.raises(GateRefusedError, match=message):
-        check_source(SourceScores("source", "4" * 64, scores, "a test"), split, threshold, PolicySettings())
+        check_source(SourceScores("source", "4" * 64, scores, "a test", threshold), split, PolicySettings())
 
 
 def test_a_missing_runtime_names_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

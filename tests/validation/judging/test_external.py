@@ -125,7 +125,9 @@ def test_judged_as_if_executed_here(
     elsewhere = judge(save(tmp_path / name, written, logits))
 
     here = evaluate(artifact, inputs)
-    assert (elsewhere.verdict, elsewhere.policy) == (here.verdict, here.policy)
+    *clauses, agreed = elsewhere.policy.clauses
+    assert (elsewhere.verdict, tuple(clauses)) == (here.verdict, here.policy.clauses)
+    assert (agreed.name, agreed.passed) == ("agreement with the run here", True)
     assert elsewhere.predictions.digest == here.predictions.digest
     assert elsewhere.metrics == here.metrics
 
@@ -277,7 +279,7 @@ def test_another_models_artifact_is_refused(
 ) -> None:
     """An artifact of another source model cannot be compared with this one's answers."""
     other = Predictor(replace(CONTRACT, source_digest="8" * 64), lambda images: images, None, "x")
-    monkeypatch.setattr(external, "open_predictor", lambda path: other)
+    monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: other)
     with pytest.raises(InputError, match="was made from the model source"):
         judge(save(tmp_path / "p.csv", written, True))
 
@@ -289,7 +291,7 @@ def test_core_ml_needs_no_execution_here(
     package = tmp_path / "model.mlpackage"
     package.mkdir()
     (package / "model").write_bytes(b"x")
-    monkeypatch.setattr(coreml, "read_contract", lambda path: replace(CONTRACT, target="coreml"))
+    monkeypatch.setattr(coreml, "read_contract", lambda path: replace(CONTRACT, format="coreml"))
     path = save(tmp_path / "p.csv", replace(written, digest=path_digest(package)), True)
 
     report = evaluate_predictions(package, read_predictions(path, len(inputs.split.labels)), inputs)

@@ -27,6 +27,7 @@ from udacimed_edge.validation.judging.evaluate import (
     data_record,
     evaluate,
 )
+from udacimed_edge.validation.judging.inputs import RunSettings
 from udacimed_edge.validation.judging.processors import CASES, cases_of, processor_records
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import ProcessorRecord, Report
@@ -59,8 +60,8 @@ def compute(
         monkeypatch.setattr(processors, "CASES", (HASWELL,))
         monkeypatch.setattr(processors, "PATIENCE_S", 0.5)
         execution = Execution(CONTRACT, "made up", [source_scores])
-        asked = replace(inputs, isa="all")
-        (record,) = processor_records(tmp_path / "model.ort", execution, asked, lambda stage: None)
+        run = RunSettings(isa="all")
+        (record,) = processor_records(tmp_path / "model.ort", execution, inputs, run, lambda stage: None)
         return record
 
     return run
@@ -137,7 +138,7 @@ def test_a_row_shows_how_far_it_is(
     monkeypatch.setattr(processors, "TELL_EVERY_S", 0)
     told: list[str] = []
     execution = Execution(CONTRACT, "made up", [inputs.source.probabilities])
-    processor_records(tmp_path / "model.ort", execution, replace(inputs, isa="all"), told.append)
+    processor_records(tmp_path / "model.ort", execution, inputs, RunSettings(isa="all"), told.append)
     assert told[:3] == ["processors", "ort-haswell 1/624", "ort-haswell 2/624"]
 
 
@@ -148,8 +149,8 @@ def test_an_artifact_that_does_not_run_here_fails(
     pytest.importorskip("onnxruntime")
     (tmp_path / "model.ort").write_bytes(b"no model")
     execution = Execution(CONTRACT, "made up", [inputs.source.probabilities])
-    asked = replace(inputs, isa="here")
-    (record,) = processor_records(tmp_path / "model.ort", execution, asked, lambda stage: None)
+    run = RunSettings(isa="here")
+    (record,) = processor_records(tmp_path / "model.ort", execution, inputs, run, lambda stage: None)
     assert (record.name, record.verdict) == ("ort-native", "FAIL")
     assert "is not a model ONNX Runtime can read" in record.reason
 
@@ -182,8 +183,8 @@ def test_a_choice_stands_for_rows(target: str, precision: str, choice: str, name
 def test_no_matrix_without_finite_answers(tmp_path: Path, inputs: EvaluationInputs) -> None:
     """Where the judged run is not finite there is nothing to compare with."""
     execution = Execution(CONTRACT, "made up", [np.full(IMAGES, np.nan)])
-    asked = replace(inputs, isa="here")
-    assert processors.evaluate_processors(tmp_path / "model.ort", execution, asked, lambda stage: None) == ()
+    run, artifact = RunSettings(isa="here"), tmp_path / "model.ort"
+    assert processors.evaluate_processors(artifact, execution, inputs, run, lambda stage: None) == ()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_a_row_that_fails_fails_the_artifact(
     path, scores = tmp_path / "model.ort", inputs.source.probabilities
     path.write_bytes(b"artifact")
     execution = Execution(CONTRACT, "made up", [scores, scores], processors=records)
-    report = evaluation.judge(path, "5" * 64, execution, inputs)
+    report = evaluation.evaluate_answers(path, "5" * 64, execution, inputs)
     assert (report.verdict, report.processors) == (verdict, records)
     assert ("row1 fails" in report.reason) == (verdict == "FAIL")
 
@@ -231,10 +232,10 @@ def _little_report(
     run(row, program, contract, None, artifact)
     test = data.read("test")
     few = Split("test", "synthetic", test.images[::16][:40], test.labels[::16][:40])
-    scores = SourceScores("source", "4" * 64, answers(few.images), "PyTorch")
+    scores = SourceScores("source", "4" * 64, answers(few.images), "PyTorch", 0.5)
     easy = PolicySettings(min_sensitivity=0, max_specificity_drop=0.5, max_auc_drop=0.5, min_agreement=0.9)
-    asked = EvaluationInputs(few, data_record(data, few), scores, easy, isa=isa)  # type: ignore[arg-type]
-    return evaluate(artifact, asked)
+    asked = EvaluationInputs(few, data_record(data, few), scores, easy)
+    return evaluate(artifact, asked, RunSettings(isa=isa))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -13,10 +13,19 @@ from pydantic import ValidationError
 
 from udacimed_edge.core.errors import GateRefusedError, InputError
 from udacimed_edge.validation.metrics.metrics import compare, compute_metrics, proportion
-from udacimed_edge.validation.metrics.records import ChangedDecision, Comparison, Invariance, McNemar, Metrics
+from udacimed_edge.validation.metrics.records import (
+    Agreement,
+    ChangedDecision,
+    Comparison,
+    Invariance,
+    McNemar,
+    Metrics,
+)
 from udacimed_edge.validation.policy.clauses import (
+    AlteredAgreement,
     Clause,
     ClauseResult,
+    DeviceAgreement,
     Evidence,
     FiniteOutputs,
     MaxAucDrop,
@@ -25,6 +34,8 @@ from udacimed_edge.validation.policy.clauses import (
     MinSensitivity,
     MinSpecificity,
     PrecisionHeld,
+    ProcessorsHold,
+    RecipeHeld,
 )
 from udacimed_edge.validation.policy.policy import Policy, PolicySettings, artifact_policy, source_policy
 
@@ -94,7 +105,7 @@ class TestArtifactPolicy:
         """Good evidence passes every clause, in silence."""
         policy = artifact_policy(SETTINGS)
 
-        assert [result.passed for result in policy.judge(GOOD)] == [True] * 8
+        assert [result.passed for result in policy.judge(GOOD)] == [True] * 9
         policy.check(GOOD)
 
     @pytest.mark.parametrize(
@@ -111,10 +122,11 @@ class TestArtifactPolicy:
         """Where the matrix was asked for, one processor at least was computed and none may fail."""
         evidence = replace(GOOD, processors=processors)
 
-        clause = artifact_policy(SETTINGS, with_processors=True).judge(evidence)[-1]
+        clause = ProcessorsHold().judge(evidence)
 
         assert (clause.name, clause.measured, clause.passed) == ("processors", measured, passed)
-        assert refused(artifact_policy(SETTINGS), evidence) == set()
+        asked = refused(artifact_policy(SETTINGS, evidence), evidence)
+        assert asked == ({"processors"} if processors and not passed else set())
 
     @pytest.mark.parametrize(
         ("change", "clauses"),
@@ -123,7 +135,7 @@ class TestArtifactPolicy:
             ({"artifact": metrics(tp=382)}, {"sensitivity"}),
             ({"artifact": metrics(tn=192)}, {"specificity drop"}),
             ({"artifact": metrics(auc=0.9799)}, {"AUC drop"}),
-            ({"artifact": metrics(tp=390, tn=0, auc=0.5)}, {"specificity drop", "AUC drop"}),
+            ({"artifact": metrics(tp=390, tn=0, auc=0.5)}, {"specificity", "specificity drop", "AUC drop"}),
             ({"comparison": comparison(changed=13)}, {"agreement"}),
             ({"invariance": Invariance(max_difference=0.0011, flips=0)}, {"invariance"}),
             ({"invariance": Invariance(max_difference=1e-9, flips=1)}, {"invariance"}),
@@ -151,7 +163,7 @@ class TestArtifactPolicy:
             ({"source": None}, {"specificity drop", "AUC drop"}),
             ({"comparison": None}, {"agreement"}),
             ({"invariance": None}, {"invariance"}),
-            ({"artifact": None}, {"sensitivity", "specificity drop", "AUC drop"}),
+            ({"artifact": None}, {"sensitivity", "specificity", "specificity drop", "AUC drop"}),
         ],
     )
     def test_refused(self, change: dict[str, object], clauses: set[str]) -> None:
@@ -198,11 +210,37 @@ class TestArtifactPolicy:
             ({1: False, 2: True}, "recipe 2 holds", True),
         ],
     )
-    def test_ladder(self, recipes: dict[int, bool], measured: str, passed: bool) -> None:
+    def test_recipes(self, recipes: dict[int, bool], measured: str, passed: bool) -> None:
         """What was made by recipes stands on a recipe that held, or does not leave."""
-        policy = artifact_policy(SETTINGS, with_recipes=True)
-        (result,) = [r for r in policy.judge(replace(GOOD, recipes=recipes)) if r.name == "recipe"]
-        assert (result.measured, result.passed) == (measured, passed)
+        evidence = replace(GOOD, recipes=recipes)
+        result = RecipeHeld().judge(evidence)
+        assert (result.name, result.measured, result.passed) == ("recipe", measured, passed)
+        asked = refused(artifact_policy(SETTINGS, evidence), evidence)
+        assert asked == ({"recipe"} if recipes and not passed else set())
+
+    @pytest.mark.parametrize(
+        ("kind", "clause"),
+        [("altered", "agreement on altered images"), ("executed_here", "agreement with the run here")],
+    )
+    @pytest.mark.parametrize(("changed", "passed"), [(3, True), (4, False)])
+    def test_agreement_of_another_kind(self, kind: str, clause: str, changed: int, passed: bool) -> None:
+        """On altered images, and on a device, at most 2 % of the decisions may be others."""
+        found = Agreement(images=156, changed=changed, max_difference=0.5)
+        evidence = replace(GOOD, **{kind: found})  # type: ignore[arg-type]
+        assert refused(artifact_policy(SETTINGS, evidence), evidence) == (set() if passed else {clause})
+
+    def test_what_is_not_measured_of_another_kind_does_not_pass(self) -> None:
+        """A clause that is asked without a figure does not hold."""
+        for clause in (AlteredAgreement(0.98), DeviceAgreement(0.98)):
+            assert not clause.judge(GOOD).passed
+
+    def test_specificity_has_a_floor(self) -> None:
+        """An artifact and a source model that call most healthy people ill are refused, however alike."""
+        ill = metrics(tn=116)
+        evidence = replace(GOOD, artifact=ill, source=ill)
+        assert refused(artifact_policy(SETTINGS), evidence) == {"specificity"}
+        assert refused(artifact_policy(PolicySettings(min_specificity=0.4)), evidence) == set()
+        assert refused(artifact_policy(PolicySettings(min_specificity=None)), evidence) == set()
 
     def test_nothing_measured(self) -> None:
         """Evidence of which nothing but finite outputs was measured passes no other clause."""
@@ -249,7 +287,8 @@ class TestSensitivity:
             comparison=compare(labels, source, everyone, 0.5),
         )
 
-        assert refused(artifact_policy(SETTINGS), evidence) == {"specificity drop", "AUC drop", "agreement"}
+        broken = {"specificity", "specificity drop", "AUC drop", "agreement"}
+        assert refused(artifact_policy(SETTINGS), evidence) == broken
         assert refused(source_policy(SETTINGS), evidence) == {"specificity"}
 
     def test_of_nobody(self) -> None:
@@ -409,6 +448,7 @@ class TestPolicySettings:
             "max_specificity_drop": 0.03,
             "max_auc_drop": 0.01,
             "min_agreement": 0.98,
+            "min_specificity": 0.5,
         }
 
     @pytest.mark.parametrize("field", list(PolicySettings.model_fields))
@@ -430,12 +470,14 @@ class TestPolicySettings:
 
     def test_digest_pinned(self) -> None:
         """The digest of the default policy changes only with the policy: then old reports no longer count."""
-        assert SETTINGS.digest() == "e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0"
+        assert SETTINGS.digest() == "478996aa330ff154a6dd1e0192892e9810d814603b6e529bd084af5aa1472215"
+        old = PolicySettings(min_specificity=None)
+        assert old.digest() == "e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0"  # 0.1.0's
 
     @pytest.mark.parametrize("field", list(PolicySettings.model_fields))
     def test_digest_differs(self, field: str) -> None:
         """Every bound is part of the digest."""
-        assert PolicySettings(**{field: 0.5}).digest() != SETTINGS.digest()
+        assert PolicySettings(**{field: 0.4}).digest() != SETTINGS.digest()
 
     def test_digest_canonical(self) -> None:
         """Settings that are equal have equal digests, however they were written."""
@@ -445,7 +487,7 @@ class TestPolicySettings:
 
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("MAX_INVARIANCE", 1.0), ("MIN_SOURCE_SPECIFICITY", 0.0), ("MIN_WEIGHT_SHARE", {"int8": 0.0})],
+        [("MAX_INVARIANCE", 1.0), ("MIN_WEIGHT_SHARE", {"int8": 0.0}), ("MIN_MAC_SHARE", {"int8": 0.0})],
     )
     def test_digest_of_fixed_bounds(self, monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
         """A bound that a later version changes is part of the digest too."""

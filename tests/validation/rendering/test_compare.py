@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from udacimed_edge.core.errors import InputError
+from udacimed_edge.validation.judging.compare import compare_reports
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.compare import change_markdown, compare_reports
+from udacimed_edge.validation.rendering.compare_text import change_markdown
 from udacimed_edge.validation.report import Report
 
 Make = Callable[..., Report]

@@ -16,8 +16,8 @@ import pytest
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.metrics.statistics import paired_difference, predictive_values
-from udacimed_edge.validation.rendering.content import PREVALENCES
 from udacimed_edge.validation.rendering.html import render_html
+from udacimed_edge.validation.rendering.tables import PREVALENCES
 from udacimed_edge.validation.report import LIMITS, Report
 
 Make = Callable[..., Report]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from udacimed_edge.validation.rendering.content import Table
 from udacimed_edge.validation.rendering.markdown import render_card, render_markdown, table_text
+from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import LIMITS, Report
 
 Make = Callable[..., Report]
