@@ -21,6 +21,7 @@ from udacimed_edge.source.load import SourceModel
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.plan import ConversionPlan, Item, Stage
 
+
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of its own of so many MiB."""
@@ -90,13 +91,12 @@ def test_a_child_that_is_killed_is_one_failed_item(
 
 def test_two_runs_into_one_folder_are_refused(source: SourceModel, data: DataSet, tmp_path: Path) -> None:
     """The second run into a folder that another process writes to ends before it has done anything."""
-    hold = (
-        "import sys, time, pathlib, udacimed_edge.core.lock as l
-"
-        "with l.locked(pathlib.Path(sys.argv[1])):
+    hold = """
+import sys, time, pathlib, udacimed_edge.core.lock as lock
+with lock.locked(pathlib.Path(sys.argv[1])):
     print(flush=True)
-    time.sleep(99)"
-    )
+    time.sleep(99)
+"""
     other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.readline()
