@@ -352,7 +352,11 @@ KNOWN: list[tuple[str, dict[str, Any], Any]] = [
     (
         "avg_pool",
         {
-            **{"x": SQUARE, **PLAIN, **POOL, "strides": [2, 2], "ceil_mode": True},
+            "x": SQUARE,
+            **PLAIN,
+            **POOL,
+            "strides": [2, 2],
+            "ceil_mode": True,
             "exclude_padding_from_average": True,
         },
         [[[[3, 4.5], [7.5, 9]]]],
