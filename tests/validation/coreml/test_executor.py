@@ -274,6 +274,7 @@ KNOWN: list[tuple[str, dict[str, Any], Any]] = [
     ("cast", {"x": PAIR, "dtype": "fp16"}, [[1, -2]]),
     ("classify", {"probabilities": PAIR, "classes": ["a", "b"]}, [[1, -2]]),
     ("concat", {"values": [PAIR, PAIR], "axis": -1, "interleave": False}, [[1, -2, 1, -2]]),
+    ("concat", {"values": [PAIR, PAIR], "axis": -1, "interleave": True}, [[1, 1, -2, -2]]),
     ("gather", {"x": PAIR, "indices": [1, 0], "axis": 1, "batch_dims": 0}, [[-2, 1]]),
     ("reshape", {"x": SQUARE, "shape": [0, -1]}, [[1, 2, 3, 4, 5, 6, 7, 8, 9]]),
     ("squeeze", {"x": PAIR[None], "axes": [0]}, [[1, -2]]),
