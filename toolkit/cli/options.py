@@ -100,6 +100,13 @@ def built_in_models() -> list[str]:
     return list(BUILT_IN)
 
 
+def outputs() -> list[str]:
+    """What `--output` takes."""
+    from udacimed_edge.source.outputs import OUTPUTS
+
+    return list(OUTPUTS)
+
+
 def architectures() -> list[str]:
     """What `--architecture` takes."""
     from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
@@ -109,8 +116,6 @@ def architectures() -> list[str]:
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a model's file cannot say."""
-    from udacimed_edge.source.outputs import OUTPUTS
-
     for decorate in (
         click.option(
             "--check",
@@ -121,7 +126,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--output",
-            type=click.Choice(OUTPUTS),
+            type=Named("output", outputs),
             help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the "
             "second label; two sigmoids, of which pneumonia's counts.",
         ),
