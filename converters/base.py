@@ -15,7 +15,7 @@ from udacimed_edge.converters.calibration import require_usable
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ConversionError, EdgeError, InputError
 from udacimed_edge.core.extras import require_installed
-from udacimed_edge.core.files import output_errors
+from udacimed_edge.core.files import full_disk, output_errors
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.runtime.formats import FormatSpec, QuantizationRecipe
 
@@ -84,6 +84,8 @@ def run(
     except EdgeError:
         raise
     except Exception as error:  # four families of libraries, each with exceptions of its own
+        if full := full_disk(out, program.stat().st_size):
+            raise full from error
         raise ConversionError(
             f"{row.name} {contract.precision}: conversion failed: {type(error).__name__}: {error}"
         ) from error

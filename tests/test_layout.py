@@ -29,7 +29,7 @@ ORDER = (
     ("source", "validation.metrics", "validation.coreml", "targets.devices"),
     ("validation.policy",),
     ("validation.report",),
-    ("converters", "validation.judging", "targets.bundle"),
+    ("converters", "validation.judging", "targets.bundle", "targets.page"),
     ("validation.rendering",),
     ("workflow",),
     ("optimization",),

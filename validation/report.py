@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.files import read_text, write_atomic
+from udacimed_edge.core.files import write_atomic
+from udacimed_edge.core.json_reader import read_json, validated
 from udacimed_edge.validation.metrics.records import Agreement, Comparison, Invariance, Metrics, Record
 from udacimed_edge.validation.policy.clauses import ClauseResult
 from udacimed_edge.validation.policy.policy import PolicySettings
@@ -445,21 +446,15 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: Missing, not a report, of another version, or changed since.
     """
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-        version = content.get("schema_version")
-        if version != 1:
-            raise InputError(f"{path} is a report of version {version}; this udacimed-edge reads version 1")
-        digest = _digest(content)
-        _as_0_1_0_wrote_it(content)
-        report = Report.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} is not a report: {where}: {first['msg']}") from error
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not a report: {error}") from error
+    content, _ = read_json(path, "a report")
+    version = content.get("schema_version")
+    if version != 1:
+        raise InputError(
+            f"{path} is a report of version {str(version)[:40]}; this udacimed-edge reads version 1"
+        )
+    digest = _digest(content)
+    _as_0_1_0_wrote_it(content)
+    report = validated(Report, json.dumps(content), path, "a report")
     if report.report_digest != digest:
         raise InputError(f"{path} was changed after it was written", "validate the artifact again")
     return report

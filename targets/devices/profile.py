@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.files import read_text, write_atomic
+from udacimed_edge.core.files import write_atomic
+from udacimed_edge.core.json_reader import read_plain_text
 from udacimed_edge.runtime.formats import FORMATS
 
 if sys.version_info >= (3, 11):
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 else:  # no type checker computes a Literal; pydantic and the schema take it
     Target = Literal[tuple(name for name, row in FORMATS.items() if row.standard)]
 """The formats that a device may take: all but a server's."""
+
+MAX_PROFILE_BYTES = 1 << 20
+"""Most that a profile may weigh; ours weigh 2 kB."""
 
 APPLE = ("ios", "ipados", "macos")
 
@@ -213,13 +217,15 @@ def read_profile(path: Path) -> DeviceProfile:
     Raises:
         InputError: The file is missing or is not TOML, or a field is missing, unknown or out of range.
     """
-    text = read_text(path)
+    text = read_plain_text(path, "a device profile", MAX_PROFILE_BYTES)
     try:
         content = json.dumps(tomllib.loads(text), default=str)
         # through JSON: in Python's own types pydantic's strict mode takes no list for a tuple
         return DeviceProfile.model_validate_json(content)
     except ValidationError as error:
-        problems = "; ".join(_problem(d["type"], d["loc"], d["msg"]) for d in error.errors())
+        problems = "; ".join(
+            _problem(d["type"], d["loc"], d["msg"]) for d in error.errors(include_input=False)[:5]
+        )
         raise InputError(f"{path} is not a device profile: {problems}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error

@@ -69,6 +69,32 @@ def test_train_reference_writes_a_model_and_its_card(little_data: Path, tmp_path
 
 
 @pytest.mark.slow
+def test_three_seeds_are_trained_chosen_among_and_tested_once(little_data: Path, tmp_path: Path) -> None:
+    """Three students go on from 0.1.0's, validation chooses one, and the test split opens a single time."""
+    common = ("--data", str(little_data), "--runs", str(tmp_path))
+    for seed in ("0", "1", "2"):
+        run("continue_training.py", "student", *common, "--seed", seed, "--epochs", "1")
+    assert "going on after epoch 1" in run("continue_training.py", "student", *common, "--epochs", "1")
+    assert "ships: " in run("select_model.py", "choose", "student", *common)
+    run("select_model.py", "test", "student", *common, "--rule", "abc1234")
+    out = tmp_path / "student-2.safetensors"
+    card, source = read_spec(out.with_suffix(".json")), load_source(out)
+    choice = json.loads((tmp_path / "student-choice.json").read_text())
+    rows = {name: row for name, row in choice["candidates"].items() if name != "0.1.0"}
+    assert list(rows) == ["seed 0", "seed 1", "seed 2", "mean"]
+    best = max(row["pooled specificity"] for row in rows.values())
+    assert rows[choice["shipped"]]["pooled specificity"] == best
+    assert source.threshold == card.threshold == rows[choice["shipped"]]["threshold"]
+    assert card.training["rule"].endswith("abc1234")
+    assert list(card.test["all candidates"]) == [*rows, "0.1.0"]
+    assert card.test["sensitivity"]["total"] + card.test["specificity"]["total"] == 60
+    again = [sys.executable, str(EXAMPLES / "select_model.py"), "test", "student", *common, "--rule", "x"]
+    refused = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "was opened for student-2 already" in refused.stderr
+
+
+@pytest.mark.slow
 def test_make_baseline_writes_a_baseline_with_its_card(little_data: Path, tmp_path: Path) -> None:
     """The example writes weights that `optimize` takes, and a card that says what they are."""
     out = tmp_path / "baseline.safetensors"

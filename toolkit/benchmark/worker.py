@@ -5,12 +5,10 @@ Light on purpose: what this module imports is in the memory that is measured.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from udacimed_edge.core.child import Child, ChildDied
 from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError, UnsupportedError
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.runtime.formats import format_of
@@ -106,12 +105,8 @@ class Worker:
     opened: Opened
 
     def __init__(self, subject: BenchmarkSubject, images: NDArray[np.uint8]) -> None:
-        context = multiprocessing.get_context("spawn")
         self.subject = subject
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(subject, images, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._child = Child(_serve, (subject, images), environment={"OMP_NUM_THREADS": str(subject.threads)})
 
     def __enter__(self) -> Worker:
         """Wait until it is opened."""
@@ -124,9 +119,7 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         """End the process."""
-        self._pipe.close()
-        self._process.kill()
-        self._process.join()
+        self._child.end()
 
     def measure(self, order: WorkerOrder) -> Burst:
         """Have one burst measured; nothing else is measured meanwhile.
@@ -134,19 +127,16 @@ class Worker:
         Raises:
             EdgeError: It failed while computing, or its process died.
         """
-        with suppress(OSError):  # a pipe that broke shows below, where the answer is missing
-            self._pipe.send(order)
+        self._child.send(order)
         burst: Burst = self._answer()
         return burst
 
     def _answer(self) -> Any:
         try:
-            answer = self._pipe.recv()
-        except (EOFError, OSError):
-            self._process.join()
+            answer = self._child.receive()
+        except ChildDied as died:
             raise UnsupportedError(
-                f"{self.subject.name}: the process that measured it died "
-                f"(exit code {self._process.exitcode})",
+                f"{self.subject.name}: the process that measured it died ({died})",
                 "if memory was short, close other programs or name smaller batches",
             ) from None
         if isinstance(answer, EdgeError):
@@ -154,9 +144,9 @@ class Worker:
         return answer
 
 
-def _serve(subject: BenchmarkSubject, images: NDArray[np.uint8], pipe: Connection) -> None:
+def _serve(work: tuple[BenchmarkSubject, NDArray[np.uint8]], pipe: Connection) -> None:
     """The child's side: open, then one burst per order, until the parent closes the pipe."""
-    _silence()
+    subject, images = work
     _pin(subject.threads)
     try:
         predictor, opened = _open(subject, images[:1])
@@ -171,16 +161,8 @@ def _serve(subject: BenchmarkSubject, images: NDArray[np.uint8], pipe: Connectio
         pipe.send(UnsupportedError(f"{subject.name} failed while computing: {error}"))
 
 
-def _silence() -> None:
-    """What the runtimes print about themselves would tear the parent's tables."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-
-
 def _pin(threads: int) -> None:
     """Hold the process to as many cores as it has threads, the same ones for every subject."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     if sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 

@@ -73,6 +73,7 @@ def package(
     from rich.console import Console
 
     from udacimed_edge.core.files import staging
+    from udacimed_edge.core.lock import locked
     from udacimed_edge.targets.devices.profile import find_profile, read_profile
     from udacimed_edge.workflow.package import PackageRequest
     from udacimed_edge.workflow.package import package as make_bundle
@@ -83,7 +84,7 @@ def package(
     console = Console(stderr=True)
     ask = None if sign is None else password_of(sign)
     request = PackageRequest(device, out, rehearsal, wheels, sign, ask, contact)
-    with staging(out) as folder:
+    with locked(out), staging(out) as folder:
         found = artifact or _converted(request, data, folder, console)
         with console.status("packaging") as status:
             made = make_bundle(found, request, lambda stage: status.update(f"packaging: {stage}"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -43,8 +45,17 @@ for command in (*making, *shipping, doctor):
     cli.add_command(command)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a second one must not end the clearing away
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
     """Run the command line; a person sees a message and an exit code, never a traceback."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what was begun is cleared away
+        if signal.getsignal(ending) is signal.SIG_DFL:  # nohup asks that SIGHUP be ignored
+            signal.signal(ending, _interrupt)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:

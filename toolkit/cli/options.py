@@ -100,9 +100,36 @@ def built_in_models() -> list[str]:
     return list(BUILT_IN)
 
 
+def architectures() -> list[str]:
+    """What `--architecture` takes."""
+    from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
+
+    return [*ARCHITECTURES, *ALIASES]
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a model's file cannot say."""
+    from udacimed_edge.source.outputs import OUTPUTS
+
     for decorate in (
+        click.option(
+            "--check",
+            metavar="FILE.npz",
+            type=click.Path(path_type=Path),
+            help="A few images (images: uint8, n x 64 x 64) and the model's own answers (outputs), which the "
+            "model as it was read must give too.",
+        ),
+        click.option(
+            "--output",
+            type=click.Choice(OUTPUTS),
+            help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the "
+            "second label; two sigmoids, of which pneumonia's counts.",
+        ),
+        click.option(
+            "--architecture",
+            type=Named("architecture", architectures),
+            help="The network that weights alone belong to, for example torchvision-resnet18.",
+        ),
         click.option("--threshold", type=float, help="Decision threshold on the probability of pneumonia."),
         click.option(
             "--labels", metavar="A,B", help="The model's outputs in order: normal,pneumonia or the reverse."
@@ -183,4 +210,5 @@ def source_options(options: dict[str, Any]) -> SourceOptions:
     from udacimed_edge.source.load import SourceOptions
 
     labels = tuple(options["labels"].split(",")) if options["labels"] else None
-    return SourceOptions(options["mean"], options["std"], labels, options["threshold"])
+    names = ("mean", "std", "threshold", "architecture", "output", "check")
+    return SourceOptions(labels=labels, **{name: options[name] for name in names})

@@ -7,22 +7,21 @@ sampler from real radiographs, only these can.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udacimed_edge.core.errors import EdgeError, InputError
+from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import sha256_file
+from udacimed_edge.core.npz import ArrayHeader, opened_npz, read_array, read_header
 
 __all__ = ["ENVIRONMENT_VARIABLE", "DataSet", "Split", "open_data", "sample_synthetic"]
 
@@ -47,8 +46,8 @@ _KEYS: dict[str, str] = {"train": "train", "validation": "val", "test": "test"}
 _MOST_IMAGES = 100_000
 """Per split, 410 MB; MedMNIST's largest set of radiographs has 78,468. A damaged file may claim any."""
 
-_HEADER_BYTES = 1 << 16
-"""More than any header that numpy accepts."""
+_MOST_BYTES = 4 << 30
+"""Of a file; three splits of that many images weigh 1.2 GB."""
 
 _THREE_WAYS = (
     "name the data in one of three ways: --data FILE.npz (or the environment variable UDACIMED_DATA), "
@@ -75,7 +74,9 @@ class Split:
     @property
     def digest(self) -> str:
         """SHA-256 over the pixels, then the labels: 64 hex digits."""
-        return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,16 @@ def _md5(path: Path) -> str:
     """MD5 of a file, by which MedMNIST publishes its own: 32 hex digits.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or is larger than any that could be used.
     """
     try:
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise InputError(f"{path} weighs {size / 2**30:.1f} GiB: it is no MedMNIST file", _THREE_WAYS)
+        digest = hashlib.md5(usedforsecurity=False)
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", _THREE_WAYS) from error
 
@@ -165,27 +172,10 @@ def _open_npz(path: Path) -> DataSet:
     return DataSet(origin, path.name, sha256_file(path), read, sizes)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The file as an archive; whatever is wrong inside it becomes an error that names it.
-
-    Raises:
-        InputError: The body or the opening failed.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except EdgeError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} is not a readable .npz file ({reason})", _THREE_WAYS) from error
-
-
 def _npz_sizes(path: Path) -> dict[str, int]:
-    with _opened(path) as archive:
+    with opened_npz(path, _THREE_WAYS) as archive:
         present = [name for name, key in _KEYS.items() if f"{key}_images.npy" in archive.namelist()]
-        return {name: _header(archive, f"{_KEYS[name]}_images").shape[0] for name in present}
+        return {name: read_header(archive, f"{_KEYS[name]}_images").shape[0] for name in present}
 
 
 def _npz_split(path: Path, origin: Origin, name: SplitName) -> Split:
@@ -196,40 +186,18 @@ def _npz_split(path: Path, origin: Origin, name: SplitName) -> Split:
     """
     key = _KEYS[name]
     where = f"{path}, {key} split"
-    with _opened(path) as archive:
+    with opened_npz(path, _THREE_WAYS) as archive:
         pictures, classes = parts = f"{key}_images", f"{key}_labels"
         for part in parts:
             if f"{part}.npy" not in archive.namelist():
                 raise InputError(f"{path} has no '{part}': a MedMNIST file has {' and '.join(parts)}")
-        _require_form(_header(archive, pictures), _header(archive, classes), where)
-        images, labels = _array(archive, pictures), _array(archive, classes)
+        _require_form(read_header(archive, pictures), read_header(archive, classes), where)
+        images, labels = read_array(archive, pictures), read_array(archive, classes)
     _require_both_classes(labels, where)
     return Split(name, origin, np.ascontiguousarray(images), labels.ravel().astype(np.uint8))
 
 
-class _Header(NamedTuple):
-    """What an array says of itself before its data."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-
-def _header(archive: zipfile.ZipFile, key: str) -> _Header:
-    """Read the beginning of an array, so that one of a wrong or absurd size takes no memory."""
-    with archive.open(f"{key}.npy") as member:
-        start = io.BytesIO(member.read(_HEADER_BYTES))
-    old = np.lib.format.read_magic(start) == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(start)
-    return _Header(shape, dtype)
-
-
-def _array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
-    with archive.open(f"{key}.npy") as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _require_form(images: _Header, labels: _Header, where: str) -> None:
+def _require_form(images: ArrayHeader, labels: ArrayHeader, where: str) -> None:
     count, *size = images.shape or (0,)
     if images.dtype != np.uint8:
         raise InputError(f"{where}: images are {images.dtype}, expected uint8 with values 0..255")

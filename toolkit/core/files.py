@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from udacimed_edge.core.errors import InputError, OutputError
+from udacimed_edge.core.json_reader import read_plain_text
 from udacimed_edge.runtime import digest
 from udacimed_edge.runtime.digest import files_of
 
 __all__ = [
     "files_of",
+    "full_disk",
     "hash_file",
+    "make_readable",
     "output_errors",
     "path_digest",
     "read_text",
@@ -30,6 +33,18 @@ __all__ = [
 ]
 
 _STAGING = ".staging-"
+
+_own: set[str] = set()
+"""Names of what this process is writing just now."""
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space, or name another folder with --out",
+    errno.EDQUOT: "your share of that disk is used up: free some space, or name another folder with --out",
+    errno.EACCES: "you may not write there: name another folder with --out",
+    errno.EROFS: "that disk is read-only: name another folder with --out",
+    errno.ENOTDIR: "a file stands where a folder is needed: name another folder with --out",
+    errno.EEXIST: "a file stands where a folder is needed: name another folder with --out",
+}
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> bytes:
@@ -63,14 +78,9 @@ def read_text(path: Path) -> str:
     """A UTF-8 file's text.
 
     Raises:
-        InputError: The file is missing, cannot be read or is not UTF-8.
+        InputError: The file is missing, cannot be read, is far too large or is not UTF-8.
     """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text") from error
+    return read_plain_text(path, "a text file of ours")
 
 
 def path_digest(path: Path) -> str:
@@ -100,14 +110,37 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = {
-            errno.ENOSPC: "the disk is full: free some space, or name another folder with --out",
-            errno.EACCES: "you may not write there: name another folder with --out",
-            errno.EROFS: "that disk is read-only: name another folder with --out",
-            errno.ENOTDIR: "a file stands where a folder is needed: name another folder with --out",
-            errno.EEXIST: "a file stands where a folder is needed: name another folder with --out",
-        }.get(error.errno or 0, "name another folder with --out")
+        hint = _HINTS.get(error.errno or 0, "name another folder with --out")
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def full_disk(place: Path, needed_bytes: int) -> OutputError | None:
+    """The error for work that failed below `place` for want of space there; None where space is not short.
+
+    Libraries that cannot write say so in their own words, or not at all: some end the process.
+
+    Args:
+        place: A file or folder that was to be written.
+        needed_bytes: What the work writes at once, about.
+    """
+    folder = next((p for p in (place, *place.parents) if p.is_dir()), Path())
+    free = shutil.disk_usage(folder).free
+    if free >= needed_bytes:
+        return None
+    what = f"cannot write {place}: {free / 2**20:.1f} MiB are left on that disk"
+    return OutputError(what, _HINTS[errno.ENOSPC])
+
+
+def make_readable(path: Path) -> None:
+    """Let everybody read a result, whatever the umask was: it is made to be handed on.
+
+    Raises:
+        OSError: A mode cannot be changed.
+    """
+    for entry in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        if not entry.is_symlink():
+            mode = entry.stat().st_mode
+            entry.chmod(mode | (0o755 if entry.is_dir() or mode & 0o100 else 0o644))
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -121,7 +154,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise OutputError(f"cannot write {path}: something that is no file stands there", "name another")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_STAGING}{os.getpid()}-")
+        _own.add(Path(name).name)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
@@ -132,6 +167,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+        finally:
+            _own.discard(Path(name).name)
 
 
 @contextmanager
@@ -147,20 +184,23 @@ def staging(parent: Path) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{_STAGING}{os.getpid()}-"))
+    _own.add(folder.name)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _own.discard(folder.name)
 
 
 def replace_directory(staged: Path, final: Path) -> None:
-    """Put the finished folder `staged` at `final`, replacing what is there in one step.
+    """Put the finished folder `staged` at `final`, readable, replacing what is there in one step.
 
     Raises:
         OutputError: It cannot be put there; `final` is as it was.
     """
     with output_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
+        make_readable(staged)
         if not final.exists():
             staged.rename(final)
         elif not final.is_dir():
@@ -195,7 +235,7 @@ def _exchange(a: Path, b: Path) -> bool:
 def _remove_abandoned(parent: Path) -> None:
     for left in parent.glob(f"{_STAGING}*-*"):
         pid = left.name[len(_STAGING) :].split("-")[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
+        if pid.isdigit() and left.name not in _own and not _is_alive(int(pid)):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -203,6 +243,9 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether it belongs to another process that runs: in a container each run has the same number."""
+    if pid == os.getpid():
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -6,25 +6,25 @@ libraries print goes to a log file per job.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from udacimed_edge.core.child import Child, ChildDied
 from udacimed_edge.core.errors import ConversionError, EdgeError
+from udacimed_edge.core.files import full_disk, output_errors
 
 __all__ = ["Job", "Notify", "run_jobs"]
 
 Result = TypeVar("Result")
 Notify = Callable[[Any], None]
 """How a job tells the parent of its progress: called with anything that pickles."""
+
+SPACE_BYTES = 1 << 20
+"""A process that died where less was left to write had no space: a full disk makes some libraries abort."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Job(Generic[Result]):
         argument: Anything that pickles.
         log: The file that takes what the process prints.
         threads: How many threads the libraries in it may use.
+        kept: Where the log will lie when a person reads of it; None where it stays.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Job(Generic[Result]):
     argument: Any
     log: Path
     threads: int
+    kept: Path | None = None
+
+    @property
+    def told(self) -> Path:
+        """The log, for messages."""
+        return self.kept or self.log
 
 
 def run_jobs(
@@ -57,89 +64,63 @@ def run_jobs(
         on_notice: Called in this process with what a job said through its `Notify`.
 
     Raises:
+        OutputError: A log cannot be written.
         KeyboardInterrupt: Passed on after every process was ended.
     """
-    waiting, running = list(jobs), dict[Connection, tuple[Job[Result], SpawnProcess]]()
+    waiting, running = list(jobs), dict[Connection, tuple[Job[Result], Child]]()
     names = [job.name for job in waiting]
     results: dict[str, Result | EdgeError] = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                pipe, process = _start(job)
-                running[pipe] = (job, process)
+                child = _start(job)
+                running[child.pipe] = (job, child)
             for ready in wait(list(running)):
                 pipe = cast("Connection", ready)  # only connections were handed over
-                job, process = running[pipe]
-                kind, content = _receive(pipe, job, process)
+                job, child = running[pipe]
+                kind, content = _receive(child, job)
                 if kind == "notice":
                     on_notice(job, content)
                 else:
                     results[job.name] = content
                     del running[pipe]
-                    process.join()
+                    child.end()
     finally:
-        for _, process in running.values():
-            process.kill()
-            process.join()
+        for _, child in running.values():
+            child.end()
     return {name: results[name] for name in names}
 
 
-def _start(job: Job[Result]) -> tuple[Connection, SpawnProcess]:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, sender), daemon=True)
-    process.start()
-    sender.close()
-    return receiver, process
+def _start(job: Job[Result]) -> Child:
+    with output_errors(job.log):
+        return Child(_work, job, job.log, {"OMP_NUM_THREADS": str(job.threads)})
 
 
-def _receive(pipe: Connection, job: Job[Result], process: SpawnProcess) -> tuple[str, Any]:
+def _receive(child: Child, job: Job[Result]) -> tuple[str, Any]:
     """One message, its kind and its content; the outcome is an error where the process has died."""
     try:
-        message: tuple[str, Any] = pipe.recv()
-    except (EOFError, OSError):  # OSError: it died within a message
-        process.join()
-        message = (
-            "outcome",
-            ConversionError(
-                f"{job.name}: the process died ({_ending(process.exitcode)})",
-                f"what it printed is in {job.log}; if memory was short, close other programs and try again",
-            ),
+        message: tuple[str, Any] = child.receive()
+    except ChildDied as died:
+        error = full_disk(job.log, SPACE_BYTES) or ConversionError(
+            f"{job.name}: the process died ({died})",
+            f"what it printed is in {job.told}; if memory was short, close other programs and try again",
         )
+        message = ("outcome", error)
     return message
 
 
-def _ending(exit_code: int | None) -> str:
-    return f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
-
-
 def _work(job: Job[Result], pipe: Connection) -> None:
-    """The child's side: everything printed goes to the log, the outcome goes through the pipe."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(job.threads)
-    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    # line by line: what was printed just before a crash is what one looks for
-    sys.stdout = sys.stderr = os.fdopen(log, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    """The child's side: the outcome goes through the pipe."""
     try:
         outcome: object = job.function(job.argument, lambda content: pipe.send(("notice", content)))
     except EdgeError as error:
         outcome = error
     except KeyboardInterrupt:
-        sys.exit(130)
+        raise
     except BaseException as error:  # whatever a converter raises must reach the parent as one line
         traceback.print_exc()
         outcome = ConversionError(
-            f"{job.name}: {type(error).__name__}: {error}", f"what it printed is in {job.log}"
+            f"{job.name}: {type(error).__name__}: {error}", f"what it printed is in {job.told}"
         )
     pipe.send(("outcome", outcome))
-
-
-def _end_with_parent() -> None:
-    """Stop at once when the parent is gone: nobody is left to take the result."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

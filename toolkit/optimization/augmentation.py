@@ -34,6 +34,9 @@ class Augmentation:
         spectrum: Share of images whose Fourier amplitudes are mixed with another image's: style without
             content (Xu et al. 2021, arXiv:2105.11120).
         erase: Share of images with a rectangle of 8 to 24 pixels painted over.
+        mirror: Share of images turned left to right.
+        normal_largest: Largest zoom of normals where it differs from `scale`'s: normals come with a wider
+            view than pneumonias, so both classes look alike in size only if normals are enlarged further.
     """
 
     share: float = 0.85
@@ -50,12 +53,24 @@ class Augmentation:
     noise: float = 0.02
     spectrum: float = 0.4
     erase: float = 0.33
+    mirror: float = 0.0
+    normal_largest: float | None = None
 
 
-def augment(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Transform each image by its own draw."""
+def augment(
+    images: Tensor, settings: Augmentation, generator: torch.Generator, labels: Tensor | None = None
+) -> Tensor:
+    """Transform each image by its own draw.
+
+    Args:
+        images: float32 of shape (n, 1, 64, 64), values 0..1; may be overwritten.
+        settings: Ranges and shares.
+        generator: All randomness.
+        labels: int64 of shape (n,), 0 normal; needed where `settings.normal_largest` is set.
+    """
+    images = _mirror(images, settings, generator)
     images = _mix_spectra(images, settings, generator)
-    images = _move(images, settings, generator)
+    images = _move(images, settings, generator, _enlarge(len(images), settings, labels))
     images = _lower_resolution(images, settings, generator)
     images = _change_tones(images, settings, generator)
     return _erase(images, settings, generator).clamp(0, 1)
@@ -67,6 +82,26 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 def _chosen(count: int, share: float, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator) < share
+
+
+def _mirror(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    if not settings.mirror:  # draws nothing: runs without mirroring repeat those of 0.1.0
+        return images
+    turned = _chosen(len(images), settings.mirror, generator)
+    return torch.where(turned.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def _enlarge(count: int, settings: Augmentation, labels: Tensor | None) -> Tensor:
+    """By what the logarithm of a zoom above 1 is multiplied, for each image.
+
+    How often an image is made smaller, and mirrored borders come in, stays the same for both classes.
+    """
+    factor = torch.ones(count)
+    if settings.normal_largest is not None:
+        if labels is None:
+            raise ValueError("a zoom of its own for normals needs the labels")
+        factor[labels == 0] = math.log(settings.normal_largest) / math.log(settings.scale[1])
+    return factor
 
 
 def _mix_spectra(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -82,7 +117,7 @@ def _mix_spectra(images: Tensor, settings: Augmentation, generator: torch.Genera
     return result
 
 
-def _move(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def _move(images: Tensor, settings: Augmentation, generator: torch.Generator, enlarge: Tensor) -> Tensor:
     """Rotate, zoom, stretch and shift; what comes in from outside is the picture mirrored.
 
     Black there instead would tell the network which images are untouched: validation ones always are.
@@ -95,7 +130,8 @@ def _move(images: Tensor, settings: Augmentation, generator: torch.Generator) ->
 
     angle = draw(math.radians(settings.rotation))
     smallest, largest = settings.scale
-    zoom = torch.exp(moved * _uniform(count, math.log(smallest), math.log(largest), generator))
+    zoom = moved * _uniform(count, math.log(smallest), math.log(largest), generator)
+    zoom = torch.exp(torch.where(zoom > 0, zoom * enlarge, zoom))
     stretch = torch.exp(draw(settings.anisotropy))
     x, y = 1 / (zoom * stretch), stretch / zoom
     rows = [

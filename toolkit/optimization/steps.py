@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from udacimed_edge.core import machine
 from udacimed_edge.core.data import DataSet, Split
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.extras import import_torchvision
 from udacimed_edge.core.files import staging, write_atomic
 from udacimed_edge.optimization.measure import flops, latency_ms, peak_activation_bytes
 from udacimed_edge.optimization.techniques import STEPS, Effect, State, Step, as_it_came
@@ -132,7 +131,8 @@ def read_baseline(path: Path, options: SourceOptions) -> Baseline:
     """
     source = load_source(path, options)
     network = getattr(source.module, "network", None)
-    if not isinstance(network, import_torchvision().models.ResNet) or network.conv1.in_channels != 3:
+    is_resnet18 = source.architecture == "torchvision-resnet18" and source.output == "logits"
+    if not is_resnet18 or network is None or network.conv1.in_channels != 3:
         raise InputError(
             f"{path} is no baseline: expected torchvision's ResNet-18 weights with three input channels",
             "convert takes it as it is; a student can be trained from it: optimize --student",

@@ -18,7 +18,7 @@ from torch import nn
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.source.load import with_preprocessing
-from udacimed_edge.source.network import Network
+from udacimed_edge.source.network import Layout, Network
 from udacimed_edge.source.spec import ModelSpec
 
 __all__ = ["BASELINE_SIDE", "STEPS", "Effect", "State", "Step", "as_it_came"]
@@ -49,7 +49,9 @@ class State:
         """The whole model: raw pixels of shape (n, 1, 64, 64), values 0..255, to logits of shape (n, 2)."""
         enlarge = nn.Upsample(size=(self.side, self.side), mode="bilinear")
         network = self.network if self.side == SIDE else nn.Sequential(enlarge, self.network)
-        return with_preprocessing(Network(network, len(self.card.mean)), self.card, Path(self.card.name))
+        return with_preprocessing(
+            Network(network, Layout(len(self.card.mean))), self.card, Path(self.card.name)
+        )
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,10 @@ class Contract:
         """
         try:
             fields = json.loads(text, object_pairs_hook=_each_once)
-            fields["format"] = fields.pop("target")
+            fields["format"], fields["labels"] = (
+                fields.pop("target"),
+                fields["labels"],
+            )  # neither has a default
             contract = cls(**{name: _read(name, value) for name, value in fields.items()})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ArtifactError(f"its contract cannot be read: {error}") from error

@@ -1,31 +1,32 @@
-"""A classifier's file (.safetensors, .pth, .pt2, .onnx) to one module: raw pixels in, logits out."""
+"""A classifier's file (weights, .pt2 or .onnx) to one module: raw pixels in, two logits out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import sha256_file
-from udacimed_edge.runtime.contract import LABELS, SIDE
-from udacimed_edge.source.network import (
-    STUDENT_WIDTHS,
-    Network,
-    build_resnet18,
-    build_student,
-    reading,
-)
+from udacimed_edge.core.memory import bounded_memory
+from udacimed_edge.runtime.contract import LABELS
+from udacimed_edge.source.bounds import require_bounded_file
+from udacimed_edge.source.foreign import refuse_foreign
+from udacimed_edge.source.network import Network, build_resnet18, reading
 from udacimed_edge.source.onnx import external_files, load_onnx
+from udacimed_edge.source.outputs import Output, require_output, two_logits
+from udacimed_edge.source.proof import TOLERANCE, disagreement, export, read_check, require_classifier
 from udacimed_edge.source.pt2 import load_pt2
 from udacimed_edge.source.spec import ModelSpec, parse_card, read_spec, spec_path
+from udacimed_edge.source.weights import WEIGHT_SUFFIXES, candidates, network_of, read_weights
 
 if TYPE_CHECKING:  # these take seconds to import: only the functions that need them do so
     import torch
+    from torch.export import ExportedProgram
 
 __all__ = [
     "BUILT_IN",
@@ -48,6 +49,9 @@ BUILT_IN = {
 
 REFERENCE = BUILT_IN["reference"]
 
+MEMORY_BYTES = 1 << 30
+"""What loading may take, besides eight times the file: it is read, rebuilt and run in several copies."""
+
 
 @dataclass(frozen=True)
 class SourceOptions:
@@ -58,12 +62,18 @@ class SourceOptions:
         std: Per input channel, above 0.
         labels: "normal" and "pneumonia" in the order of the model's outputs.
         threshold: Decision threshold on the probability of pneumonia; 0 < t < 1.
+        architecture: The network that weights without a graph belong to.
+        output: What the network's answer is.
+        check: An .npz file of a few images and the owner's own answers, which the model must give too.
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     labels: tuple[str, str] | None = None
     threshold: float | None = None
+    architecture: str | None = None
+    output: Output | None = None
+    check: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,14 @@ class SourceModel:
             `sha256sum` prints for all of them, sorted by name.
         threshold: The decision threshold; None where neither card nor options state one.
         threshold_origin: Where the threshold comes from, in words.
-        dynamic_batch: False where the file fixes the batch size to 1.
+        dynamic_batch: False where it takes one image at a time alone.
+        architecture: The network that the weights were taken for; None where the file carries its graph.
+        output: What the file's own answer was stated or seen to be; `module` has made two logits of it.
+        checked: How the answers were compared with the owner's, in words; None where they were not.
+        notes: All that was assumed, stated or proved while it was read, one sentence each, for a report.
+        program: The module, exported, free in its batch where `dynamic_batch`.
         mean: Its normalisation, of pixels divided by 255: one value, or one per input channel.
         std: Likewise.
-        notes: What was assumed about the file, in lines for a report.
     """
 
     name: str
@@ -90,9 +104,13 @@ class SourceModel:
     threshold: float | None
     threshold_origin: str | None
     dynamic_batch: bool
+    architecture: str | None = None
+    output: Output = "logits"
+    checked: str | None = None
+    notes: tuple[str, ...] = ()
+    program: ExportedProgram | None = field(default=None, repr=False, compare=False)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def built_in_of(digest: str) -> Path | None:
@@ -128,8 +146,16 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
         InputError: The file cannot be read safely, is not a classifier of 64x64 images into two classes,
             its normalisation or labels are not stated, or it does not belong to the card beside it.
     """
+    import torch  # noqa: F401  # before memory is bounded: it maps much that it never touches
+
     path = REFERENCE if path is None else path
-    loader = _loader_of(path)
+    _require_readable(path)
+    # nothing that a file asks for may end the process, or reach a person as a defect of ours
+    with bounded_memory(MEMORY_BYTES + 8 * path.stat().st_size), reading(path, "export or download it again"):
+        return _load(path, options)
+
+
+def _load(path: Path, options: SourceOptions) -> SourceModel:
     card = stated_card(path, options)
     digest = _digest(path)
     if card.weights_sha256 not in (None, digest):
@@ -138,34 +164,140 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
             f" the card names {card.weights_sha256}",
             "restore the file the card was written for, or write a card for this one",
         )
-    network = loader(path)
-    _require_finite_weights(network.module, path)
-    module = with_preprocessing(network, card, path)
-    _prove(module, network.dynamic_batch, path)
+    read = _read(path, card, options)
+    network = read.network
+    answers = require_classifier(read.raw, 2 if network.layout.dynamic_batch else 1, path)
+    output = require_output(card.output, network, answers, path)
+    module = with_preprocessing(replace(network, module=two_logits(network, output)), card, path)
+    program, why_single = export(module, network, path)
     return SourceModel(
         name=card.name,
         module=module,
         digest=digest,
         threshold=card.threshold,
         threshold_origin=card.threshold_origin,
-        dynamic_batch=network.dynamic_batch,
+        dynamic_batch=not why_single,
+        architecture=read.architecture,
+        output=output,
+        checked=read.checked,
+        notes=_notes(read, card, output, why_single, options),
+        program=program,
         mean=card.mean,
         std=card.std,
     )
 
 
-def _loader_of(path: Path) -> Callable[[Path], Network]:
-    """The loader for a file's suffix, after the file itself was looked at."""
+@dataclass(frozen=True)
+class _Read:
+    """A network as it was read.
+
+    Attributes:
+        network: The network.
+        raw: It with preprocessing: raw pixels to its own answers.
+        architecture: What its weights were taken for; None where its file carries the graph.
+        checked: The result of the check, in words; None without one.
+    """
+
+    network: Network
+    raw: torch.nn.Module
+    architecture: str | None = None
+    checked: str | None = None
+
+
+def _read(path: Path, card: ModelSpec, options: SourceOptions) -> _Read:
+    """The network that a file holds; where several may be meant, the one that the check proves.
+
+    Raises:
+        InputError: It cannot be read, holds numbers that are not finite, or the check fails.
+    """
+    found: list[_Read] = []
+    if path.suffix.lower() in WEIGHT_SUFFIXES:
+        state = read_weights(path)
+        _require_finite(state, path)
+        stated = options.architecture or (card.architecture if spec_path(path).is_file() else None)
+        for name in candidates(state, stated, options.check is not None, path):
+            network = network_of(state, name, path)
+            found.append(_Read(network, _preprocessed(network, card, path), name))
+    else:
+        if options.architecture is not None:
+            raise InputError(f"{path} carries its own graph: --architecture is for weights alone")
+        network = _GRAPHS[path.suffix.lower()](path)
+        _require_finite(network.module.state_dict(), path)
+        found.append(_Read(network, _preprocessed(network, card, path)))
+    return found[0] if options.check is None else _proved(found, options.check, path)
+
+
+def _proved(found: list[_Read], check: Path, path: Path) -> _Read:
+    """The first network that gives its owner's answers.
+
+    Raises:
+        InputError: None does.
+    """
+    asked, tried = read_check(check), {}
+    for read in found:
+        with reading(path, "see the check's images"):
+            far = disagreement(read.raw, asked)
+        if far <= TOLERANCE:
+            count = len(asked.images)
+            return replace(read, checked=f"{count} answers of {asked.name}, largest difference {far:.1e}")
+        tried[read.architecture or "its graph"] = f"{far:.3g}"
+    told = ", ".join(f"{name}: {far}" for name, far in tried.items())
+    raise InputError(
+        f"{path} does not give the answers of {check}; largest difference {told}, allowed {TOLERANCE:g}",
+        "the network, the normalisation (--mean, --std) or the images are not those the answers came from; "
+        "a network that is not known by its weights comes as .pt2 or .onnx",
+    )
+
+
+def _notes(
+    read: _Read, card: ModelSpec, output: Output, why_single: str, options: SourceOptions
+) -> tuple[str, ...]:
+    """What was assumed, stated or proved, for people."""
+    notes = list(read.network.notes)
+    if read.architecture is not None:
+        proof = "stated with --architecture" if options.architecture else "stated by its model card"
+        if not options.architecture and card.architecture == _UNSTATED:
+            proof = "found by --check"
+        sure = "" if read.checked else "; the weights alone do not prove it"
+        notes.append(f"the network was taken for {read.architecture}, {proof}{sure}")
+    if output != "logits":
+        notes.append(f"its own output is {_IN_WORDS[output]}; two logits are made of it inside the artifact")
+    if read.network.raw_pixels:
+        notes.append("it takes bytes 0..255 and normalises them itself")
+    if why_single:
+        notes.append(f"it takes one image at a time: {why_single}")
+    if read.checked:
+        notes.append(f"checked against its owner's own answers: {read.checked}")
+    return tuple(notes)
+
+
+_UNSTATED = "not stated"
+_IN_WORDS: dict[Output, str] = {
+    "softmax": "two probabilities (softmax)",
+    "log-softmax": "the logarithms of two probabilities",
+    "logit": "one logit, of its second label",
+    "sigmoid": "one probability, of its second label",
+    "sigmoids": "two independent probabilities, of which the one of pneumonia counts",
+}
+
+
+def _require_readable(path: Path) -> None:
+    """Look at the file itself.
+
+    Raises:
+        InputError: Missing, empty, a folder, or of a kind that is not read.
+    """
+    if path.exists():
+        refuse_foreign(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a model file", "name the file inside it")
     if not path.exists():
         raise InputError(f"{path} does not exist", "check the name, or omit it to use the reference model")
-    loader = _LOADERS.get(path.suffix.lower())
-    if loader is None:
-        raise InputError(f"{path}: the suffix '{path.suffix}' is not one of {', '.join(_LOADERS)}")
+    if path.suffix.lower() not in (known := (*WEIGHT_SUFFIXES, *_GRAPHS)):
+        raise InputError(f"{path}: the suffix '{path.suffix}' is not one of {', '.join(known)}")
+    require_bounded_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty", "download or export it again")
-    return loader
 
 
 def stated_card(path: Path, options: SourceOptions) -> ModelSpec:
@@ -175,15 +307,15 @@ def stated_card(path: Path, options: SourceOptions) -> ModelSpec:
         InputError: The card is damaged, or neither states the normalisation and the labels.
     """
     sidecar = spec_path(path)
-    given = {field: value for field, value in asdict(options).items() if value is not None}
+    given = {name: value for name, value in asdict(options).items() if value is not None and name != "check"}
     if sidecar.is_file():
         card = read_spec(sidecar)
         stated = card.model_dump()
         if card.threshold is not None and card.threshold_origin is None:
             stated["threshold_origin"] = f"the model card {sidecar.name}"
     else:
-        stated = {"schema_version": 1, "name": path.stem, "architecture": "not stated"}
-        if missing := [f"--{field}" for field in ("mean", "std", "labels") if field not in given]:
+        stated = {"schema_version": 1, "name": path.stem, "architecture": _UNSTATED}
+        if missing := [f"--{name}" for name in ("mean", "std", "labels") if name not in given]:
             raise InputError(
                 f"{path} does not say how its input is normalised or what its outputs mean;"
                 f" missing: {', '.join(missing)}",
@@ -202,10 +334,15 @@ def _digest(path: Path) -> str:
     return hashlib.sha256("".join(f"{sha256_file(p)}  {name}\n" for name, p in names).encode()).hexdigest()
 
 
-def _require_finite_weights(network: torch.nn.Module, path: Path) -> None:
-    for name, tensor in network.state_dict().items():
+def _require_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(f"{path}: the tensor '{name}' holds NaN or infinity", "train or export it again")
+
+
+def _preprocessed(network: Network, card: ModelSpec, path: Path) -> torch.nn.Module:
+    """Raw pixels to the network's own answers, in its own order of labels."""
+    return with_preprocessing(network, card.model_copy(update={"labels": LABELS}), path)
 
 
 def with_preprocessing(network: Network, card: ModelSpec, path: Path) -> torch.nn.Module:
@@ -215,17 +352,24 @@ def with_preprocessing(network: Network, card: ModelSpec, path: Path) -> torch.n
     (1, channels, 1, 1) also repeats a gray image for a network of three channels.
 
     Raises:
-        InputError: mean or std has neither one value nor one per channel.
+        InputError: mean or std has neither one value nor one per channel, or a network that takes bytes
+            is said to need them normalised.
     """
     import torch
 
-    for field in ("mean", "std"):
-        if (length := len(getattr(card, field))) not in (1, network.channels):
+    channels, channels_last = network.layout.channels, network.layout.channels_last
+    for name in ("mean", "std"):
+        if (length := len(getattr(card, name))) not in (1, channels):
             raise InputError(
-                f"{path} takes {network.channels} input channel(s), but --{field} has {length} values",
+                f"{path} takes {channels} input channel(s), but --{name} has {length} values",
                 f"give one value, or one per channel; from the command line or in {spec_path(path).name}",
             )
-    mean, std = (torch.tensor(v, dtype=torch.float64).expand(network.channels) for v in (card.mean, card.std))
+    mean, std = (torch.tensor(v, dtype=torch.float64).expand(channels) for v in (card.mean, card.std))
+    if network.raw_pixels and not (mean.abs().max() < 1e-9 and (std * 255 - 1).abs().max() < 1e-4):
+        raise InputError(
+            f"{path} takes bytes 0..255 and normalises them itself",
+            f"state just that: --mean 0 --std {1 / 255}",
+        )
 
     class Preprocess(torch.nn.Module):  # made here because torch is imported here
         scale: torch.Tensor
@@ -240,134 +384,11 @@ def with_preprocessing(network: Network, card: ModelSpec, path: Path) -> torch.n
             self.register_buffer("order", None if card.labels == LABELS else torch.tensor([1, 0]))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(x * self.scale + self.shift)
+            x = x * self.scale + self.shift
+            logits: torch.Tensor = self.network(x.permute(0, 2, 3, 1) if channels_last else x)
             return logits if self.order is None else logits.index_select(1, self.order)
 
     return Preprocess().eval().requires_grad_(False)
 
 
-def _prove(module: torch.nn.Module, dynamic_batch: bool, path: Path) -> None:
-    """Run a module on a ramp of gray values, whole batch and single image.
-
-    Raises:
-        InputError: It does not run, or its outputs are not finite float logits of shape (n, 2) that
-            depend on nothing but their own image.
-    """
-    import torch
-
-    batch = 2 if dynamic_batch else 1
-    ramp = torch.linspace(0, 255, batch * SIDE * SIDE).reshape(batch, 1, SIDE, SIDE)
-    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    hint = f"export a network that takes (n, channels, {SIDE}, {SIDE}) float32 and returns (n, 2) logits"
-    with reading(path, hint), torch.no_grad():
-        logits, single = module(ramp), module(ramp[:1])
-    if not isinstance(logits, torch.Tensor) or logits.shape != (batch, 2) or logits.dtype != torch.float32:
-        raise InputError(f"{path} returns {_describe(logits)}, expected float32 of shape (n, 2)", hint)
-    if not logits.isfinite().all():
-        raise InputError(f"{path} returns NaN or infinity for a plain image", "train or export it again")
-    if logits.min() >= 0 and ((logits.sum(dim=1) - 1).abs() < 1e-5).all():
-        raise InputError(f"{path} returns probabilities, not logits", "export it without its last softmax")
-    unchanged = all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
-    if not unchanged or not torch.allclose(logits[:1], single, rtol=1e-3, atol=1e-3):
-        raise InputError(f"{path} was exported in training mode", "call model.eval() before you export it")
-
-
-def _describe(value: object) -> str:
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"{getattr(value, 'dtype', '')} of shape {tuple(shape)}"
-
-
-def _load_safetensors(path: Path) -> Network:
-    from safetensors.torch import load_file
-
-    with reading(path, "download it again, or save it with safetensors.torch.save_file"):
-        state = load_file(path)
-    return _network_of(state, path)
-
-
-def _load_pth(path: Path) -> Network:
-    """Read a pickle of plain tensors; any other content is refused without being executed."""
-    import torch
-
-    with reading(path, "save plain tensors: torch.save(model.state_dict(), 'model.pth')"):
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    return _network_of(_state_dict_of(content, path), path)
-
-
-def _state_dict_of(content: object, path: Path) -> dict[str, torch.Tensor]:
-    """A checkpoint's tensors, unwrapped, without the prefix that DataParallel adds."""
-    import torch
-
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    hint = "save plain tensors: torch.save(model.state_dict(), 'model.pth')"
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} holds an object of type {type(content).__name__}, not a state dict", hint)
-    for name, value in content.items():
-        if not isinstance(value, torch.Tensor):
-            raise InputError(f"{path} is not a state dict: '{name}' is of type {type(value).__name__}", hint)
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
-
-
-def _network_of(state: dict[str, torch.Tensor], path: Path) -> Network:
-    """The network that a file's tensors belong to, with these weights.
-
-    Raises:
-        InputError: Other names, other shapes, or numbers that are not float16, bfloat16 or float32.
-    """
-    architecture, network, channels = _architecture_of(state, path)
-    expected = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
-    missing = sorted(expected - state.keys())
-    unexpected = sorted(state.keys() - network.state_dict().keys())
-    if missing or unexpected:
-        firsts = [f" (first: {names[0]})" if names else "" for names in (missing, unexpected)]
-        raise InputError(
-            f"{path} is not a {architecture}: {len(missing)} tensors missing{firsts[0]},"
-            f" {len(unexpected)} unexpected{firsts[1]}",
-            _KNOWN,
-        )
-    _require_floats({name: state[name] for name in expected}, path)
-    if (classes := len(state["fc.weight"])) != 2:
-        raise InputError(f"{path} has {classes} outputs, expected 2: {' and '.join(LABELS)}")
-    with reading(path, _KNOWN):
-        network.load_state_dict(state)
-    return Network(network.eval(), channels)
-
-
-_KNOWN = (
-    "only torchvision's ResNet-18 and the student network are read from weights alone: "
-    "export other networks to .pt2 or .onnx"
-)
-
-
-def _architecture_of(state: dict[str, torch.Tensor], path: Path) -> tuple[str, torch.nn.Module, int]:
-    """Name, network and input channels: the width of the first convolution tells the two apart.
-
-    Raises:
-        InputError: Neither 1 nor 3 input channels.
-    """
-    stem = state.get("conv1.weight")
-    width, channels = stem.shape[:2] if stem is not None and stem.ndim == 4 else (64, 1)
-    if channels not in (1, 3):
-        raise InputError(f"{path} takes {channels} input channels; 1 and 3 are supported", _KNOWN)
-    if width == STUDENT_WIDTHS[0]:
-        return "student network", build_student(), 1
-    return "ResNet-18", build_resnet18(channels), channels
-
-
-def _require_floats(state: dict[str, torch.Tensor], path: Path) -> None:
-    import torch
-
-    for name, tensor in sorted(state.items()):
-        if (dtype := tensor.dtype) not in (torch.float16, torch.bfloat16, torch.float32):
-            raise InputError(f"{path}: the tensor '{name}' is {dtype}, not float16 or float32", _KNOWN)
-
-
-_LOADERS: dict[str, Callable[[Path], Network]] = {
-    ".safetensors": _load_safetensors,
-    ".pth": _load_pth,
-    ".pt": _load_pth,
-    ".pt2": load_pt2,
-    ".onnx": load_onnx,
-}
+_GRAPHS: dict[str, Callable[[Path], Network]] = {".pt2": load_pt2, ".onnx": load_onnx}

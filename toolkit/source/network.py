@@ -20,10 +20,11 @@ if TYPE_CHECKING:  # it takes seconds to import: only the functions that need it
 
 __all__ = [
     "STUDENT_WIDTHS",
+    "Layout",
     "Network",
     "build_resnet18",
     "build_student",
-    "channels_and_batch",
+    "input_layout",
     "reading",
 ]
 
@@ -34,12 +35,33 @@ _STUDENT_BLOCKS = (2, 2, 2, 1)
 
 
 @dataclass(frozen=True)
-class Network:
-    """What a loader returns: float32 of shape (n, channels, 64, 64), normalised, to logits (n, 2)."""
+class Layout:
+    """An image input: (n, channels, 64, 64), or (n, 64, 64, channels) where the channels come last."""
 
-    module: torch.nn.Module
     channels: int
     dynamic_batch: bool = True
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a loader returns: float32 images, normalised, to the network's own answer.
+
+    Attributes:
+        module: In eval mode.
+        layout: Of its input.
+        raw_pixels: Whether it takes pixels 0..255 by its own account (bytes) and normalises them itself.
+        ending: The operator that the answer comes from, for example "Sigmoid"; None where it is not known.
+        logits: The same without its last sigmoid or softmax; None where it ends in neither.
+        notes: What a report says about how it was read, one sentence each.
+    """
+
+    module: torch.nn.Module
+    layout: Layout
+    raw_pixels: bool = False
+    ending: str | None = None
+    logits: torch.nn.Module | None = None
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -72,26 +94,28 @@ def _reason(error: Exception) -> str:
     return text[:300] or type(error).__name__
 
 
-def channels_and_batch(inputs: Sequence[Sequence[int | None]], path: Path) -> tuple[int, bool]:
-    """Input channels, and whether the batch size is free.
+def input_layout(inputs: Sequence[Sequence[int | None]], path: Path) -> Layout:
+    """How a graph takes its image.
 
     Args:
         inputs: The shape of each input; None where a dimension is free.
         path: The model's file.
 
     Raises:
-        InputError: Not one input of shape (n or 1, 1 or 3, 64, 64).
+        InputError: Not one input of shape (n or 1, 1 or 3, 64, 64) or (n or 1, 64, 64, 1 or 3).
     """
     expected = f"expected one of shape (n, 1 or 3, {SIDE}, {SIDE})"
     if len(inputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs, {expected}")
     shape = tuple("free" if d is None else d for d in inputs[0])
-    batch, channels, *sides = inputs[0] if len(inputs[0]) == 4 else (0, 0, 0, 0)
+    batch, *sizes = inputs[0] if len(inputs[0]) == 4 else (0, 0, 0, 0)
+    channels_last = sizes[0] not in (1, 3) and sizes[2] in (1, 3)
+    channels, *sides = [sizes[2], *sizes[:2]] if channels_last else sizes
     if channels not in (1, 3) or any(side not in (SIDE, None) for side in sides):
         raise InputError(f"{path} has an input of shape ({', '.join(map(str, shape))}), {expected}")
     if batch not in (1, None):
         raise InputError(f"{path} takes only {batch} images at once", "export it with batch size 1 or free")
-    return channels, batch is None
+    return Layout(channels, batch is None, channels_last)
 
 
 def build_resnet18(in_channels: int) -> torch.nn.Module:

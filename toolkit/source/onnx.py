@@ -1,32 +1,36 @@
-"""Reads an ONNX model through onnx2torch, brought to the operators which that knows."""
+"""Reads an ONNX model: its file is vetted, its graph becomes a module of torch."""
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.extras import import_torchvision
-from udacimed_edge.source.network import Network, channels_and_batch, reading
+from udacimed_edge.source.bounds import (
+    require_bounded_file,
+    require_bounded_functions,
+    require_bounded_onnx,
+)
+from udacimed_edge.source.network import Network, input_layout, reading
 
-if TYPE_CHECKING:  # these take seconds to import: only the functions that need them do so
+if TYPE_CHECKING:  # it takes a second to import: only the functions that need it do so
     import onnx
-    import torch
 
 __all__ = ["external_files", "load_onnx"]
 
-_OPSETS = range(11, 22)
+_OPSETS = range(11, 25)
 _ONNX_DOMAINS = ("", "ai.onnx")
-_ONNX2TORCH_OPSET = 17  # it lacks the ReduceMean of opset 18 and the Flatten and Reshape of 21
+_FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 
 
 def load_onnx(path: Path) -> Network:
-    """Read an ONNX model and rebuild it from PyTorch's modules.
+    """Read an ONNX model and rebuild it from PyTorch's functions.
 
     Raises:
-        InputError: Damaged, of another opset, with operators that onnx2torch lacks, or with another input.
+        InputError: Damaged, of another opset, quantized, with operators that are not known, or with another
+            input or more than one output.
     """
     import onnx
     from onnx.external_data_helper import load_external_data_for_model
@@ -34,23 +38,52 @@ def load_onnx(path: Path) -> Network:
     model = _onnx_proto(path)
     _require_standard_operators(model, path)
     weights = {tensor.name for tensor in model.graph.initializer}
-    tensors = [value.type.tensor_type for value in model.graph.input if value.name not in weights]
-    shapes = [[d.dim_value if d.HasField("dim_value") else None for d in t.shape.dim] for t in tensors]
-    channels, dynamic_batch = channels_and_batch(shapes, path)
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    shapes = [
+        [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
+        for value in inputs
+    ]
+    layout = input_layout(shapes, path)
+    if len(outputs := [value.name for value in model.graph.output]) != 1:
+        raise InputError(
+            f"{path} has {len(outputs)} outputs ({', '.join(outputs)}), expected one",
+            "export the classifier's answer alone",
+        )
     with reading(path, "export it again with torch.onnx.export(model.eval(), ..., opset_version=17)"):
-        dtype = onnx.TensorProto.DataType.Name(tensors[0].elem_type)
-        if dtype not in ("FLOAT", "FLOAT16"):
-            raise InputError(f"{path} takes {dtype} numbers, expected FLOAT or FLOAT16")
+        dtype = onnx.TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type)
+        if dtype not in (*_FLOATS, "UINT8"):
+            raise InputError(f"{path} takes {dtype} numbers, expected FLOAT, FLOAT16, DOUBLE or UINT8")
         load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
-        module = _onnx2torch().convert(_for_onnx2torch(model))
-        _freeze_reshapes(module)
-    return Network(module.eval(), channels, dynamic_batch)
+        if dtype == "UINT8":
+            _require_cast(model.graph, inputs[0].name, path)
+        from udacimed_edge.source.onnx_graph import OnnxGraph
+
+        module = OnnxGraph(model.graph, _opset(model), inputs[0].name)
+    ending, logits = module.without_ending()
+    return Network(module.eval(), layout, raw_pixels=dtype == "UINT8", ending=ending, logits=logits)
 
 
-def _onnx2torch() -> ModuleType:
-    import_torchvision()  # onnx2torch imports it
-    return import_module("onnx2torch")
+def _require_cast(graph: onnx.GraphProto, name: str, path: Path) -> None:
+    """Bytes are read as floats here, which is the same where a graph makes floats of them first.
+
+    Raises:
+        InputError: It computes with them before.
+    """
+    for node in graph.node:
+        if name in node.input and node.op_type in (
+            "Transpose",
+            "Identity",
+            "Reshape",
+            "Unsqueeze",
+            "Squeeze",
+        ):
+            _require_cast(graph, node.output[0], path)
+        elif name in node.input and node.op_type not in ("Cast", "Shape"):
+            raise InputError(
+                f"{path} computes {node.op_type} on bytes before it makes floats of them",
+                "export it with a float input",
+            )
 
 
 def _onnx_proto(path: Path) -> onnx.ModelProto:
@@ -59,8 +92,19 @@ def _onnx_proto(path: Path) -> onnx.ModelProto:
     import onnx.inliner
 
     with reading(path, "download or export it again"):
+        require_bounded_onnx(path)
         model = onnx.load(str(path), load_external_data=False)
+        require_bounded_functions(model, path)
         return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for attribute in (a for node in graph.node for a in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            yield from _tensors(inner)
 
 
 def external_files(path: Path) -> list[Path]:
@@ -69,8 +113,7 @@ def external_files(path: Path) -> list[Path]:
     Raises:
         InputError: One is missing, or lies outside the model's own folder.
     """
-    graph = _onnx_proto(path).graph
-    tensors = [*graph.initializer, *(a.t for n in graph.node for a in n.attribute if a.HasField("t"))]
+    tensors = list(_tensors(_onnx_proto(path).graph))
     found: dict[str, Path] = {}
     for location in {e.value for t in tensors for e in t.external_data if e.key == "location"}:
         file = path.parent / location
@@ -78,12 +121,18 @@ def external_files(path: Path) -> list[Path]:
             raise InputError(f"{path} reads '{location}', outside its own folder", "do not trust this file")
         if not file.is_file():
             raise InputError(f"{path} keeps weights in '{location}', which is missing", "put it beside it")
+        require_bounded_file(file)
         found[location] = file
     return list(found.values())
 
 
 def _require_standard_operators(model: onnx.ModelProto, path: Path) -> None:
     for node in model.graph.node:
+        if node.op_type in _QUANTIZED or node.op_type.startswith("QLinear"):
+            raise InputError(
+                f"{path} is already quantized ({node.op_type}): give the float model",
+                "the toolkit quantizes it itself, format by format, and measures what that costs",
+            )
         if node.domain not in _ONNX_DOMAINS:
             raise InputError(
                 f"{path} uses the custom operator {node.domain}.{node.op_type}",
@@ -99,76 +148,3 @@ def _require_standard_operators(model: onnx.ModelProto, path: Path) -> None:
 def _opset(model: onnx.ModelProto) -> int:
     """The version of the standard operators; 0 where the model states none."""
     return next((opset.version for opset in model.opset_import if opset.domain in _ONNX_DOMAINS), 0)
-
-
-def _for_onnx2torch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network for inference in float32, in the operators that onnx2torch knows."""
-    from onnx import TensorProto, numpy_helper, version_converter
-
-    _constants_to_initializers(model.graph)
-    _raise_to_float32(model.graph)
-    for node in model.graph.node:
-        if node.op_type == "BatchNormalization":
-            del node.output[1:]  # the statistics that training mode returns
-            _drop_attribute(node, "training_mode")
-    if _opset(model) > _ONNX2TORCH_OPSET:
-        model = version_converter.convert_version(model, _ONNX2TORCH_OPSET)
-    integers = [t for t in model.graph.initializer if t.data_type == TensorProto.INT64]
-    without_zero = {t.name for t in integers if numpy_helper.to_array(t).all()}
-    for node in model.graph.node:
-        if node.op_type == "Reshape" and node.input[1] in without_zero:
-            _drop_attribute(node, "allowzero")  # it says how to read a 0; onnx2torch refuses it unseen
-    return model
-
-
-def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Only as initializers are constants seen as weights by onnx2torch, and as shapes by us."""
-    for node in [n for n in graph.node if n.op_type == "Constant"]:
-        for attribute in [a for a in node.attribute if a.name == "value"]:
-            attribute.t.name = node.output[0]
-            graph.initializer.append(attribute.t)
-            graph.node.remove(node)
-
-
-def _drop_attribute(node: onnx.NodeProto, name: str) -> None:
-    for attribute in [a for a in node.attribute if a.name == name]:
-        node.attribute.remove(attribute)
-
-
-def _raise_to_float32(graph: onnx.GraphProto) -> None:
-    """Make every float16 of a graph a float32; exact, since each float16 is one."""
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    attributes = [attribute for node in graph.node for attribute in node.attribute]
-    for tensor in [*graph.initializer, *(a.t for a in attributes if a.HasField("t"))]:
-        if tensor.data_type == TensorProto.FLOAT16:
-            wide = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
-    for value in [*graph.input, *graph.output]:
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-    for attribute in attributes:  # of Cast
-        if attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
-            attribute.i = TensorProto.FLOAT
-    del graph.value_info[:]  # what it said is inferred anew
-
-
-def _freeze_reshapes(module: torch.fx.GraphModule) -> None:
-    """Give each reshape its constant shape as numbers: torch.export cannot follow the content of a tensor."""
-    reshape = _onnx2torch().node_converters.reshape.OnnxReshape
-    constants = dict(module.named_buffers())
-    for node in list(module.graph.nodes):
-        if node.op == "call_module" and isinstance(module.get_submodule(node.target), reshape):
-            data, shape = node.args
-            if shape.op == "get_attr":
-                with module.graph.inserting_before(node):
-                    frozen = module.graph.call_function(_reshape, (data, constants[shape.target].tolist()))
-                node.replace_all_uses_with(frozen)
-                module.graph.erase_node(node)
-    module.recompile()
-
-
-def _reshape(data: torch.Tensor, shape: list[int]) -> torch.Tensor:
-    """ONNX's Reshape: a 0 keeps the dimension, a -1 takes what is left."""
-    return data.reshape([data.shape[i] if size == 0 else size for i, size in enumerate(shape)])

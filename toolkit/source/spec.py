@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.core.files import read_text
+from udacimed_edge.core.json_reader import parse_json, read_plain_text
 from udacimed_edge.runtime.contract import LABELS
+from udacimed_edge.source.outputs import Output
 
 __all__ = ["ModelSpec", "parse_card", "read_spec", "spec_path"]
+
+
+MAX_CARD_BYTES = 1 << 20
+"""Most that a card may weigh; the reference model's weighs 5 kB."""
+
+MAX_PROBLEMS = 5
+"""How many of a card's problems are told at once."""
 
 
 def _both_labels(labels: tuple[str, str]) -> tuple[str, str]:
@@ -36,6 +42,7 @@ class ModelSpec(BaseModel):
         mean: Per input channel, subtracted from pixel / 255 (torchvision's `Normalize` after `ToTensor`).
         std: Per input channel, divides what the subtraction leaves; above 0.
         labels: The classes in the order of the model's own outputs.
+        output: What its answer is; absent for two logits.
         threshold: "pneumonia" is decided where its probability is at least this; 0 < t < 1.
         threshold_origin: Where the threshold comes from, in words.
         weights_sha256: SHA-256 of the weights file this card belongs to, 64 lower-case hex digits.
@@ -52,6 +59,7 @@ class ModelSpec(BaseModel):
     mean: tuple[_Number, ...] = Field(min_length=1)
     std: tuple[_Positive, ...] = Field(min_length=1)
     labels: Annotated[tuple[str, str], AfterValidator(_both_labels)]
+    output: Output | None = None
     threshold: float | None = Field(default=None, gt=0, lt=1)
     threshold_origin: str | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
@@ -71,7 +79,7 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         InputError: The file is missing, is not JSON, or a field is missing, unknown or out of range.
     """
-    return parse_card(read_text(path), str(path))
+    return parse_card(read_plain_text(path, "a model card", MAX_CARD_BYTES), str(path))
 
 
 def parse_card(text: str, origin: str) -> ModelSpec:
@@ -85,20 +93,16 @@ def parse_card(text: str, origin: str) -> ModelSpec:
         InputError: Not JSON, a number that is not finite, or a field missing, unknown or out of range.
     """
     try:
-        json.loads(text, parse_constant=_finite, parse_float=_finite)
+        parse_json(text)
         return ModelSpec.model_validate_json(text)
     except ValidationError as error:
-        problems = "; ".join(_problem(detail["loc"], detail["msg"]) for detail in error.errors())
+        problems = "; ".join(
+            _problem(detail["loc"], detail["msg"])
+            for detail in error.errors(include_input=False)[:MAX_PROBLEMS]
+        )
         raise InputError(f"{origin} is not a valid model card: {problems}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{origin} is not a valid model card: {error}") from error
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not a finite number")
-    return number
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +18,10 @@ from udacimed_edge.converters.base import Quantization, QuantizationRecipe, run
 from udacimed_edge.core import machine
 from udacimed_edge.core.artifact import REPORT_NAME
 from udacimed_edge.core.data import DataSet
-from udacimed_edge.core.errors import EdgeError
-from udacimed_edge.core.files import output_errors, replace_directory, staging
+from udacimed_edge.core.errors import EdgeError, OutputError
+from udacimed_edge.core.files import replace_directory, staging, write_atomic
 from udacimed_edge.core.jobs import Job, Notify, run_jobs
+from udacimed_edge.core.lock import locked
 from udacimed_edge.runtime.contract import SIDE
 from udacimed_edge.validation.judging.evaluate import evaluate
 from udacimed_edge.validation.judging.inputs import EvaluationInputs, Making, RunSettings
@@ -43,6 +45,9 @@ __all__ = ["convert_all"]
 
 FOLDERS = {"PASS": "", "FAIL": "rejected", "SKIP": "unproven"}
 """Where below the output folder an artifact goes, by its verdict."""
+
+LOGS = "logs"
+"""Where below it the logs of what failed are."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def convert_all(
         GateRefusedError: The source model itself does not satisfy the policy.
         OutputError: The output folder cannot be written.
     """
-    with staging(plan.out) as folder:
+    with locked(plan.out), staging(plan.out) as folder:
         shared = _prepare(source, data, plan, folder, lambda stage: notify(Stage("source", stage)))
         groups = [
             tuple(item for item in plan.items if item.format == name)
@@ -111,7 +116,7 @@ def convert_all(
         ]
         threads = max(1, machine.cores() // len(groups))
         work = [_FormatWork(items, shared, folder, plan, threads) for items in groups]
-        results = _run(work, plan.out / "logs", notify)
+        results = _run(work, folder / LOGS, plan.out / LOGS, notify)
     order = [str(item) for item in plan.items]
     return sorted(results, key=lambda result: order.index(result.item))
 
@@ -135,11 +140,17 @@ def _prepare(
 
 
 def _run(
-    work: Sequence[_FormatWork], logs: Path, notify: Callable[[Stage | ItemResult], None]
+    work: Sequence[_FormatWork], logs: Path, kept: Path, notify: Callable[[Stage | ItemResult], None]
 ) -> list[ItemResult]:
-    """One process per format; an item whose process died before its result gets the error as its result."""
-    with output_errors(logs):
-        logs.mkdir(exist_ok=True)
+    """One process per format; where one dies, the item it worked on gets the error, the rest another process.
+
+    Args:
+        work: What there is to do.
+        logs: Takes what the processes print.
+        kept: Where the logs of those stay that did not succeed.
+        notify: Told of each stage and of each result.
+    """
+    logs.mkdir()
     results: dict[str, ItemResult] = {}
 
     def notice(job: Job[None], content: Stage | ItemResult) -> None:
@@ -147,23 +158,39 @@ def _run(
             results[content.item] = content
         notify(content)
 
-    jobs = {
-        part.format: Job(part.format, _convert_format, part, logs / f"{part.format}.log", part.threads)
-        for part in work
-    }
-    for job in jobs.values():
-        job.log.unlink(missing_ok=True)
-    outcomes = run_jobs(jobs.values(), machine.cores(), notice)
+    todo = list(work)
+    while todo:
+        jobs = {part.format: _job(part, logs, kept) for part in todo}
+        outcomes = run_jobs(jobs.values(), machine.cores(), notice)
+        rest = []
+        for part in todo:
+            left = [item for item in part.items if str(item) not in results]
+            outcome = outcomes[part.format]
+            if left and isinstance(outcome, EdgeError):
+                notice(jobs[part.format], ItemResult(str(left[0]), error=outcome))
+                rest += [replace(part, items=tuple(left[1:]))] if left[1:] else []
+        todo = rest
     for part in work:
-        job, outcome = jobs[part.format], outcomes[part.format]
-        for item in map(str, part.items):
-            if isinstance(outcome, EdgeError) and item not in results:
-                notice(job, ItemResult(item, error=outcome))
-        if not any(results[item].error for item in map(str, part.items)):
-            job.log.unlink(missing_ok=True)
-    if not any(logs.iterdir()):
-        logs.rmdir()
+        failed = any(results[str(item)].error for item in part.items)
+        _keep_log(part.format, logs, kept, failed)
     return list(results.values())
+
+
+def _job(part: _FormatWork, logs: Path, kept: Path) -> Job[None]:
+    name = f"{part.format}.log"
+    return Job(part.format, _convert_format, part, logs / name, part.threads, kept / name)
+
+
+def _keep_log(name: str, logs: Path, kept: Path, failed: bool) -> None:
+    """Keep what a format's process printed where it failed; else remove what an earlier run kept of it."""
+    log = kept / f"{name}.log"
+    if failed:
+        with suppress(OutputError):  # a full disk; the item's own error says so
+            write_atomic(log, (logs / log.name).read_bytes())
+    elif kept.is_dir():
+        log.unlink(missing_ok=True)
+    if kept.is_dir() and not any(kept.iterdir()):
+        kept.rmdir()
 
 
 def _convert_format(work: _FormatWork, notify: Notify) -> None:
@@ -175,7 +202,7 @@ def _convert_format(work: _FormatWork, notify: Notify) -> None:
             result = ItemResult(str(item), report=report, artifact=artifact)
         except EdgeError as error:
             traceback.print_exc()  # into the log; the person sees the message alone
-            log = work.plan.out / "logs" / f"{work.format}.log"
+            log = work.plan.out / LOGS / f"{work.format}.log"
             error.hint = error.hint or f"what the libraries printed is in {log}"
             result = ItemResult(str(item), error=error)
         notify(replace(result, seconds=time.monotonic() - started))

@@ -14,6 +14,7 @@ from udacimed_edge.core.artifact import REPORT_NAME, locate, report_of
 from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import GateRefusedError, InputError
 from udacimed_edge.core.files import output_errors, path_digest, staging
+from udacimed_edge.core.lock import locked
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.source.load import load_source
 from udacimed_edge.targets.bundle.budgets import Budgets, check_budgets, measure, require_size
@@ -145,7 +146,7 @@ def package(
     size_mib = require_size(artifact, profile)
     predictor = open_predictor(artifact, threads=1)
     _require_same_contract(report, predictor.contract)
-    with staging(request.out) as stage:
+    with locked(request.out), staging(request.out) as stage:
         folder = stage / f"{profile.name}-{report.artifact.format}-{report.artifact.precision}"
         with output_errors(folder):
             folder.mkdir()

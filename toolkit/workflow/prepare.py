@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ from udacimed_edge import __version__
 from udacimed_edge.converters.calibration import calibration_digest, calibration_images
 from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import GateRefusedError
+from udacimed_edge.core.files import output_errors
 from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
 from udacimed_edge.validation.judging.evaluate import check_source, data_record
 from udacimed_edge.validation.judging.inputs import AlteredImages, EvaluationInputs, SourceScores, altered
@@ -188,10 +190,15 @@ def export(source: SourceModel, out: Path) -> Path:
     """The exported program that every format is made from, for any batch where the model allows it."""
     import torch
 
-    batch = 2 if source.dynamic_batch else 1
-    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
-    example = (torch.zeros(batch, 1, 64, 64),)
-    for parameter in source.module.parameters():
-        parameter.requires_grad_(False)
-    torch.export.save(torch.export.export(source.module, example, dynamic_shapes=shapes), out)
+    program = source.program
+    if program is None:  # a module that was not read from a file
+        batch = 2 if source.dynamic_batch else 1
+        shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if source.dynamic_batch else None
+        for parameter in source.module.parameters():
+            parameter.requires_grad_(False)
+        program = torch.export.export(source.module, (torch.zeros(batch, 1, 64, 64),), dynamic_shapes=shapes)
+    content = io.BytesIO()  # torch aborts the process where a disk is full
+    torch.export.save(program, content)
+    with output_errors(out):
+        out.write_bytes(content.getbuffer())
     return out

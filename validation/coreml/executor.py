@@ -232,8 +232,10 @@ def _run(
         if _is_constant(operation):
             continue
         answer = table[operation.op_type](**_inputs(operation, values))
-        output = operation.outputs[-1]  # classify has the label first, the probabilities last
-        values[output] = answer.half().float() if output.dtype == types.fp16 else answer
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        outputs = operation.outputs[-len(answers) :]  # classify has the label first, the probabilities last
+        for output, part in zip(outputs, answers, strict=True):
+            values[output] = part.half().float() if output.dtype == types.fp16 else part
     result: Tensor = values[function.operations[-1].outputs[-1]]
     return result
 

@@ -8,7 +8,7 @@ policy's clause on invariance is to hold.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import InputError, UnsupportedError
-from udacimed_edge.core.files import path_digest, read_text
+from udacimed_edge.core.files import path_digest
+from udacimed_edge.core.json_reader import integer_of, number_of, read_plain_text
+from udacimed_edge.core.npz import read_npz
 from udacimed_edge.runtime.contract import probability_of_pneumonia
 from udacimed_edge.validation.judging.evaluate import (
     altered_agreement,
@@ -37,6 +39,12 @@ __all__ = ["Predictions", "evaluate_predictions", "read_predictions"]
 _UNKNOWN = Making()
 
 _FORMAT = "examples/PREDICTIONS.md describes the format"
+
+MAX_RUNS = 100
+"""Most runs of one file; two are asked for."""
+
+_TEXT_BYTES = 1 << 20
+"""Most that what a file says in words may take."""
 
 _LOGITS = ("logit_normal", "logit_pneumonia")
 _PROBABILITY = "probability"
@@ -70,10 +78,10 @@ def read_predictions(path: Path, images: int) -> Predictions:
         InputError: Missing or damaged; without artifact or device; an index or a run is missing, repeated
             or extra; a number is not finite, or a probability outside 0..1.
     """
-    readers = {".csv": _read_csv, ".npz": _read_npz}
+    readers: dict[str, Callable[[Path, int], _Columns]] = {".csv": _read_csv, ".npz": _read_npz}
     if path.suffix not in readers:
         raise InputError(f"{path} is no predictions file: it must end in .csv or .npz", _FORMAT)
-    stated, index, runs, values = readers[path.suffix](path)
+    stated, index, runs, values = readers[path.suffix](path, MAX_RUNS * images)
     for key in ("artifact", "device"):
         if not stated.get(key, "").strip():
             raise InputError(f"{path} does not state the {key}", _FORMAT)
@@ -138,58 +146,70 @@ _Columns = tuple[Mapping[str, str], NDArray[Any], NDArray[Any], NDArray[Any]]
 """What the file states; then, a row each: index, run, and one or two numbers."""
 
 
-def _read_csv(path: Path) -> _Columns:
+def _read_csv(path: Path, most_rows: int) -> _Columns:
     """Lines `# key: value`, then a header, then a row per image and run."""
-    lines = read_text(path).removeprefix("\ufeff").splitlines()
-    stated = {}
+    lines = read_plain_text(path, "a predictions file").removeprefix("\ufeff").splitlines()
+    stated: dict[str, str] = {}
     while lines and lines[0].startswith("#"):
         key, _, value = lines.pop(0)[1:].partition(":")
-        stated[key.strip().lower()] = value.strip()
+        if stated.setdefault(key.strip().lower(), value.strip()) != value.strip():
+            raise InputError(f"{path} states the {key.strip()[:40]} twice", _FORMAT)
+    if len(lines) - 1 > most_rows:
+        raise InputError(f"{path} holds more than {MAX_RUNS} runs of the test split", _FORMAT)
     rows = csv.DictReader(lines, skipinitialspace=True)
-    wanted = _wanted(path, rows.fieldnames or ())
     index, runs, values = [], [], []
-    first = 2 + len(stated)
-    for number, row in enumerate(rows, first):
-        try:
-            index.append(int(row["index"]))
-            runs.append(int(row.get("run") or 1))
-            values.append([float(row[name]) for name in wanted])
-        except (TypeError, ValueError) as error:
-            what = f"{path}, line {number}: '{_line(row)}' is not a row of numbers"
-            raise InputError(what, _FORMAT) from error
+    row: Mapping[str, Any] = {}
+    number = header = 1 + len(stated)
+    try:
+        wanted = _wanted(path, rows.fieldnames or ())
+        for number, row in enumerate(rows, header + 1):  # noqa: B007  # where it stopped is told below
+            index.append(_index_of(row["index"]))
+            runs.append(_index_of(row.get("run") or "1"))
+            values.append([number_of(row[name]) for name in wanted])
+    except (AttributeError, ValueError, csv.Error) as error:  # AttributeError: a row that ends too early
+        raise InputError(f"{path}, line {number}: '{_line(row)}' is not a row of numbers", _FORMAT) from error
     return stated, np.array(index, np.int64), np.array(runs, np.int64), np.array(values, np.float64)
 
 
+def _index_of(text: str) -> int:
+    """A whole number that numpy can hold.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if abs(number := integer_of(text)) >= 2**63:
+        raise ValueError(f"{number} is no index")
+    return number
+
+
 def _line(row: Mapping[str, Any]) -> str:
-    return ",".join("" if value is None else str(value) for value in row.values())
+    return ",".join("" if value is None else str(value) for value in row.values())[:100]
 
 
 def _wanted(path: Path, columns: Any) -> tuple[str, ...]:
     """The columns that hold the answers."""
+    if len(columns) > len(set(columns)):
+        raise InputError(f"{path} has two columns of one name", _FORMAT)
     for wanted in (_LOGITS, (_PROBABILITY,)):
         if {"index", *wanted} <= set(columns):
             return wanted
+    has = ", ".join(columns)[:100] or "none"
     raise InputError(
-        f"{path} has the columns {', '.join(columns) or 'none'}; needed: index and {' and '.join(_LOGITS)}, "
+        f"{path} has the columns {has}; needed: index and {' and '.join(_LOGITS)}, "
         f"or index and {_PROBABILITY}",
         _FORMAT,
     )
 
 
-def _read_npz(path: Path) -> _Columns:
+def _read_npz(path: Path, most_rows: int) -> _Columns:
     """Arrays `index`, perhaps `run`, `logits` or `probability` of n rows; texts `artifact` and `device`."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {key: archive[key] for key in archive.files}
-    except Exception as error:  # zipfile, zlib and numpy raise nearly every built-in one for a damaged file
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} is not a readable .npz file ({reason})", _FORMAT) from error
+    found = read_npz(path, _TEXT_BYTES + 32 * most_rows, _FORMAT)
     values = found.get("logits", found.get(_PROBABILITY))
     index = found.get("index")
     if index is None or values is None:
         raise InputError(f"{path} has no 'index', or neither 'logits' nor '{_PROBABILITY}'", _FORMAT)
     runs = found.get("run", np.ones(index.shape, np.int64))
-    shape = (len(index), 2) if "logits" in found else (len(index),)
+    shape = (*index.shape, 2) if "logits" in found else index.shape
     integers = index.dtype.kind in "iu" and runs.dtype.kind in "iu" and values.dtype.kind in "iuf"
     if index.ndim != 1 or runs.shape != index.shape or values.shape != shape or not integers:
         raise InputError(
@@ -197,7 +217,7 @@ def _read_npz(path: Path) -> _Columns:
             f"{values.dtype}{values.shape} do not fit together",
             _FORMAT,
         )
-    stated = {key: str(found[key]) for key in ("artifact", "device") if key in found}
+    stated: dict[str, str] = {key: str(found[key]) for key in ("artifact", "device") if key in found}
     return stated, index, runs, values.astype(np.float64).reshape(len(index), -1)
 
 

@@ -77,7 +77,7 @@ def put(old: str, new: str) -> Callable[[str], str]:
 
 def test_the_devices_of_the_customer_are_there() -> None:
     """Every device that was asked for has a profile, sorted by file and with its best format first."""
-    first = {name: f"{p.formats[0].target} {p.formats[0].precision}" for name, p in PROFILES.items()}
+    first = {name: f"{p.formats[0].format} {p.formats[0].precision}" for name, p in PROFILES.items()}
     assert first == {
         "android-phone": "litert int8",
         "android-tablet": "litert int8",
@@ -168,7 +168,7 @@ def test_a_profile_of_ones_own_is_read(tmp_path: Path) -> None:
     """A user's file becomes a profile with its values, in its order."""
     profile = read_profile(write(tmp_path, GOOD))
     assert profile.name == "ward-tablet"
-    assert [(c.target, c.precision) for c in profile.formats] == [("ort", "int8"), ("openvino", "fp16")]
+    assert [(c.format, c.precision) for c in profile.formats] == [("ort", "int8"), ("openvino", "fp16")]
     assert (profile.budget.size_mib, profile.budget.ram_mib) == (24, 200.5)
     assert (profile.instruction_sets.has, profile.instruction_sets.lacks) == (("avx2",), ("avx_vnni",))
     assert profile.notes == ()

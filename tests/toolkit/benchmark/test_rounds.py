@@ -146,9 +146,9 @@ def test_a_process_opens_once_and_measures_on_demand(tiny: Path) -> None:
 def test_a_process_that_dies_is_an_error(tiny: Path) -> None:
     """A worker that was killed, for memory perhaps, is told from one that answers."""
     with Worker(BenchmarkSubject("tiny", tiny, 1), IMAGES) as worker:
-        worker._process.kill()
+        worker._child._process.kill()
         with pytest.raises(
-            UnsupportedError, match=r"tiny: the process that measured it died \(exit code -9\)"
+            UnsupportedError, match=r"tiny: the process that measured it died \(signal 9, killed\)"
         ):
             worker.measure(WorkerOrder(1, 1, 0))
 

@@ -149,7 +149,7 @@ def test_an_error_for_a_person_crosses_whole(run: Runner) -> None:
         ("fail", None, "ort: KeyError: 'weights'", "in fail"),
         ("leave", 0, "ort: SystemExit: 0", "in leave"),
         ("vanish", None, "ort: the process died (exit code 9)", "just before the end"),
-        ("kill_itself", None, "ort: the process died (signal 9)", ""),
+        ("kill_itself", None, "ort: the process died (signal 9, killed)", ""),
         ("no_result", None, "ort: the process died (exit code 1)", "local object"),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_process_killed_within_a_message_is_that_job_s_error(run: Runner) -> N
 
     results = run(ort=("send_for_long", None), on_notice=kill)
     assert isinstance(results["ort"], ConversionError)
-    assert results["ort"].message == "ort: the process died (signal 9)"
+    assert results["ort"].message == "ort: the process died (signal 9, killed)"
 
 
 def test_notices_arrive_in_order(run: Runner) -> None:

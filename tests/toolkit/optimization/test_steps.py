@@ -23,7 +23,7 @@ from udacimed_edge.source.spec import read_spec
 from udacimed_edge.validation.policy.clauses import Evidence
 from udacimed_edge.workflow.prepare import source_probabilities
 
-STATED = SourceOptions((0.5,), (0.5,), ("normal", "pneumonia"))
+STATED = SourceOptions((0.5,), (0.5,), ("normal", "pneumonia"), architecture="torchvision-resnet18")
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,8 @@ def _not_finite(folder: Path) -> Path:
     ("build", "message"),
     [
         (_gray, "is no baseline: expected torchvision's ResNet-18 weights with three input channels"),
-        (_student, "is no baseline: expected torchvision's ResNet-18 weights with three input channels"),
-        (_resnet34, "is not a ResNet-18: 0 tensors missing, 1 unexpected"),
+        (_student, "is not a torchvision-resnet18: "),
+        (_resnet34, "is not a torchvision-resnet18: 0 tensors missing, 1 unexpected"),
         (_not_finite, "the tensor 'fc.bias' holds NaN or infinity"),
         (lambda folder: folder / "none.pth", "does not exist"),
     ],

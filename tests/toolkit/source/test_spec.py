@@ -19,6 +19,7 @@ CARD: dict[str, Any] = {
     "mean": [0.5],
     "std": [0.25],
     "labels": ["normal", "pneumonia"],
+    "output": "logit",
     "threshold": 0.4,
     "threshold_origin": "validation split",
     "weights_sha256": "0" * 64,

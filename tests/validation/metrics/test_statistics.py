@@ -16,6 +16,8 @@ from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.metrics.metrics import auc, compute_metrics
 from udacimed_edge.validation.metrics.statistics import (
     least_changes,
+    least_positives,
+    paired_auc,
     paired_difference,
     predictive_values,
     roc_points,
@@ -105,6 +107,57 @@ def test_least_changes(significance: float) -> None:
     least = least_changes(significance)
 
     assert binomtest(0, least).pvalue <= significance < binomtest(0, least - 1).pvalue
+
+
+@pytest.mark.parametrize(
+    ("two_sided", "expected"), [(True, [183, 277, 359, 436]), (False, [149, 236, 313, 386])]
+)
+def test_least_positives(two_sided: bool, expected: list[int]) -> None:
+    """0.98 is shown by so many positives with none, one, two and three missed, and by no fewer."""
+    assert [least_positives(0.98, missed, two_sided) for missed in range(4)] == expected
+    level = 0.95 if two_sided else 0.90
+    for missed, count in enumerate(expected):
+        enough, fewer = (
+            binomtest(n - missed, n).proportion_ci(level, method="exact").low for n in (count, count - 1)
+        )
+        assert fewer < 0.98 <= enough
+
+
+@pytest.mark.parametrize(("sensitivity", "missed"), [(0.0, 0), (1.0, 0), (math.nan, 0), (0.98, -1)])
+def test_impossible_claims(sensitivity: float, missed: int) -> None:
+    """No sample shows a sensitivity of 1, and none has fewer than no missed image."""
+    with pytest.raises(InputError, match="no number of positives"):
+        least_positives(sensitivity, missed)
+
+
+def test_paired_auc_is_the_difference_and_covers_it() -> None:
+    """The value is the difference of the AUCs; the interval agrees with a bootstrap of the images."""
+    random = np.random.default_rng(1)
+    labels = np.repeat(np.array([0, 1], np.uint8), 150)
+    shared = random.normal(size=300) + 1.5 * labels
+    before, after = (1 / (1 + np.exp(-shared - noise)) for noise in random.normal(0, 0.7, (2, 300)))
+
+    found = paired_auc(labels, before, after)
+
+    assert found.value == pytest.approx(auc(labels, after) - auc(labels, before))
+    drawn = []
+    for _ in range(1000):
+        rows = np.concatenate([random.integers(0, 150, 150), random.integers(150, 300, 150)])
+        drawn.append(auc(labels[rows], after[rows]) - auc(labels[rows], before[rows]))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=0.004)
+
+
+def test_paired_auc_of_the_same_answers() -> None:
+    """Where nothing changed, the difference is nothing with certainty."""
+    labels, scores = np.array([0, 0, 1, 1], np.uint8), np.array([0.1, 0.6, 0.4, 0.9])
+    found = paired_auc(labels, scores, scores)
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+def test_paired_auc_needs_two_of_each() -> None:
+    """One image of a class has no spread."""
+    with pytest.raises(InputError, match="two images of each class"):
+        paired_auc(np.array([0, 1, 1], np.uint8), np.zeros(3), np.zeros(3))
 
 
 @QUICK

@@ -1,0 +1,3 @@
+// Stands in for a module of node.
+
+export default {};
