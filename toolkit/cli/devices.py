@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from udacimed_edge.cli.options import Named, data_option, devices
+from udacimed_edge.cli.command import EdgeCommand, Named, OutputPath, command_text
+from udacimed_edge.cli.options import data_option, devices
+from udacimed_edge.cli.output import CommandOutput, machine_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["keygen", "package", "runner", "sign", "targets"]
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("name", required=False)
-def targets(name: str | None) -> None:
+@machine_options
+def targets(name: str | None, command_output: CommandOutput) -> None:
     """List the devices that are known, or explain one.
 
     Example: udacimed-edge targets raspberry-pi-4
@@ -28,19 +31,21 @@ def targets(name: str | None) -> None:
     from udacimed_edge.cli.display import devices_table, profile_text, stdout
     from udacimed_edge.targets.devices.profile import find_profile, load_profiles
 
+    found = list(load_profiles().values()) if name is None else [find_profile(name)]
+    command_output.content["devices"] = found
     if name is None:
-        stdout().print(devices_table(load_profiles().values()))
+        stdout().print(devices_table(found))
     else:
-        stdout().print(profile_text(find_profile(name)), markup=False, highlight=False, soft_wrap=True)
+        stdout().print(profile_text(found[0]), markup=False, highlight=False, soft_wrap=True)
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("artifact", type=click.Path(path_type=Path), required=False)
 @click.option("--target", type=Named("device", devices), help="The device (see `udacimed-edge targets`).")
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputPath("folder"),
     default=Path("bundles"),
     show_default=True,
     help="Output folder.",
@@ -92,7 +97,8 @@ def package(
         click.echo(path)
     for line in made.budgets.shown:
         click.echo(f"  {line}")
-    click.echo(f"Next: udacimed-edge verify {made.archive}", err=True)
+    signed = ["--public-key", f"{sign}.pub"] if sign else []
+    click.echo(f"Next: {command_text(['verify', made.archive, *signed])}", err=True)
 
 
 def password_of(key: Path) -> Callable[[], str]:
@@ -110,7 +116,7 @@ def _converted(request: PackageRequest, data: str | None, folder: Path, console:
         return convert_for(request, open_data(data), folder, notify)
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("artifact", type=click.Path(path_type=Path))
 def runner(artifact: Path) -> None:
     """Put screen.pyz, the program a clinic runs, beside an artifact that passed on real radiographs.
@@ -125,7 +131,7 @@ def runner(artifact: Path) -> None:
     click.echo(f"{program}\nCopy its folder to the device; there: python screen.pyz IMAGE... --csv FILE")
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("key", type=click.Path(path_type=Path))
 def keygen(key: Path) -> None:
     """Make a minisign key pair to sign with: KEY (secret, keep it) and KEY.pub.
@@ -138,7 +144,7 @@ def keygen(key: Path) -> None:
     click.echo(f"{generate_key(key, public)}\n{key} is secret; give away {public} or the line above")
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="The secret key `keygen` made.")
 @click.option("--comment", default="", help="A line that is signed too, for example who signs.")

@@ -7,17 +7,22 @@ from pathlib import Path
 
 import click
 
+from udacimed_edge.cli.command import EdgeCommand
+from udacimed_edge.cli.output import CommandOutput, machine_options
 from udacimed_edge.core.errors import GateRefusedError, OriginError
 
 __all__ = ["verify"]
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--public-key", metavar="KEY", help="Who must have signed it: a .pub file, or the line in it.")
 @click.option("--unsigned", is_flag=True, help="Accept a bundle that nothing shows the origin of.")
 @click.option("--brief", is_flag=True, help="A line for each check, without what it proves and what not.")
-def verify(bundle: Path, public_key: str | None, unsigned: bool, brief: bool) -> None:
+@machine_options
+def verify(
+    bundle: Path, public_key: str | None, unsigned: bool, brief: bool, command_output: CommandOutput
+) -> None:
     """Check a bundle: that nobody changed it, who made it, and that it should have been packaged.
 
     BUNDLE is the folder or the zip that `package` wrote. Nothing in it is run before everything else holds.
@@ -26,11 +31,13 @@ def verify(bundle: Path, public_key: str | None, unsigned: bool, brief: bool) ->
 
     Example: udacimed-edge verify clinic-laptop-ort-int8.zip --public-key hospital.key.pub
     """
+    from udacimed_edge.cli.records import check_records
     from udacimed_edge.workflow.verify import is_origin_proven, verify_bundle
 
     if unsigned and public_key is not None:
         raise click.UsageError("name either --public-key or --unsigned")
     checks = verify_bundle(bundle, public_key)
+    command_output.content["checks"] = check_records(checks)
     for check in checks:
         click.echo(_plain(f"{check.outcome:<12} {check.name:<10} {check.detail}"))
         if not brief:

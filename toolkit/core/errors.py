@@ -1,11 +1,9 @@
-"""Every error a user can meet, each kind with its own exit code.
-
-click keeps 2 for a command line it cannot parse; 1 is left for a defect of ours.
-"""
+"""Every error a user can meet, each kind with its own exit code; `EXIT_CODES` is the one list of them."""
 
 from __future__ import annotations
 
 __all__ = [
+    "EXIT_CODES",
     "ConversionError",
     "EdgeError",
     "ExtraMissingError",
@@ -16,6 +14,22 @@ __all__ = [
     "StatedError",
     "UnsupportedError",
 ]
+
+EXIT_CODES = {
+    0: "everything passed",
+    1: "a defect of the toolkit's own",
+    2: "command line",  # click's own code for one that it cannot parse
+    3: "bad input",
+    4: "missing extra",
+    5: "conversion failed",
+    6: "refused by the gate",
+    7: "cannot write",
+    8: "not executed here",
+    9: "a verdict on somebody's word",
+    10: "intact, origin not proven",
+    130: "interrupted",
+}
+"""What each exit code of `udacimed-edge` means; --help and docs/errors.md say the same."""
 
 
 class EdgeError(Exception):
