@@ -138,10 +138,13 @@ def keygen(key: Path) -> None:
 
     Example: udacimed-edge keygen hospital.key
     """
+    from udacimed_edge.runtime.signature import fingerprint
     from udacimed_edge.targets.bundle.signing import generate_key
 
     public = key.with_name(f"{key.name}.pub")
-    click.echo(f"{generate_key(key, public)}\n{key} is secret; give away {public} or the line above")
+    line = generate_key(key, public)
+    click.echo(f"{line}\n{key} is secret; give away {public} or the line above")
+    click.echo(f"fingerprint, to be given on paper: {fingerprint(line)}")
 
 
 @click.command(cls=EdgeCommand)

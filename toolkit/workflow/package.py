@@ -16,7 +16,8 @@ from udacimed_edge.core.errors import GateRefusedError, InputError
 from udacimed_edge.core.files import output_errors, path_digest, staging
 from udacimed_edge.core.lock import locked
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.source.load import load_source
+from udacimed_edge.source.load import built_in_of, load_source
+from udacimed_edge.source.spec import read_spec, spec_path
 from udacimed_edge.targets.bundle.budgets import Budgets, check_budgets, measure, require_size
 from udacimed_edge.targets.bundle.bundle import add_runner as add_runner_and_wheels
 from udacimed_edge.targets.bundle.bundle import close_bundle, copy_artifact, place_bundle
@@ -26,6 +27,7 @@ from udacimed_edge.targets.bundle.spec import BundleSpec
 from udacimed_edge.targets.bundle.vectors import POOL, write_vectors
 from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.judging.evaluate import open_predictor
+from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.convert import convert_all
@@ -212,7 +214,41 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
             "convert it again with this version, and without --min-sensitivity, --max-specificity-drop, "
             "--max-auc-drop and --min-agreement",
         )
+    _require_consistent(artifact, report)
+    _require_own_threshold(artifact, report)
     return report
+
+
+def _require_consistent(artifact: Path, report: Report) -> None:
+    """Judge a report again from its own numbers: its digest can be made anew by anyone, its figures cannot.
+
+    Raises:
+        GateRefusedError: Its figures do not follow from its probabilities, or the policy refuses them.
+    """
+    evidence = recompute(report)
+    wrong = wrong_figures(report, evidence)
+    broken = [str(clause) for clause in judge_again(report, evidence) if not clause.passed]
+    if wrong or broken:
+        what = f"its report contradicts itself in {', '.join(wrong)}" if wrong else "; ".join(broken)
+        raise GateRefusedError(f"{artifact} is not proven: {what}", "validate the artifact again")
+
+
+def _require_own_threshold(artifact: Path, report: Report) -> None:
+    """Make sure that a built-in model decides at its own threshold, whatever a command line said.
+
+    Raises:
+        GateRefusedError: It was judged at another.
+    """
+    path = built_in_of(report.source.digest)
+    if path is None:
+        return
+    own = read_spec(spec_path(path)).threshold
+    if report.threshold != own:
+        raise GateRefusedError(
+            f"{artifact} is not proven: it was judged at the threshold {report.threshold!r}, and that of the "
+            f"built-in model {report.source.name} is {own!r}",
+            "convert it again without --threshold",
+        )
 
 
 def _require_choice(report: Report, profile: DeviceProfile) -> None:

@@ -221,6 +221,8 @@ def _check_report(bundle: _Bundle) -> str:
     other = [name for name, value in told.items() if getattr(manifest, name) != value]
     require(not other, f"manifest and report differ in {', '.join(other)}")
     require(report.verdict == "PASS", f"its verdict is {report.verdict}: {report.reason}")
+    old = report.toolkit_version == "0.1.0"
+    require(report.basis is not None or old, "it does not say what its verdict rests on")
     told_by = report.basis is not None and report.basis.source == "stated"
     require(not told_by, f"it rests on somebody's word for the source model: {report.basis}")
     basis = "what it rests on was not recorded then" if report.basis is None else str(report.basis)
