@@ -147,7 +147,7 @@ built_in_option = click.option(
     "--model",
     "built_in",
     type=Named("model", built_in_models),
-    help="A built-in model: reference (the default); student, small and fast; student-2, not fooled by a mirror.",
+    help="A built-in model: reference (the default); student, small; student-2, not fooled by a mirror.",
 )
 
 isa_option = click.option(

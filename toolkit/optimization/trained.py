@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 COPIES_SENSITIVITY = 0.985
-"""Asked of validation and its augmented copies together: more than the policy's bound, since copies are harder."""
+"""Asked of validation and its augmented copies together: more than the policy, since copies are harder."""
 
 THRESHOLD_RULE = (
     f"highest threshold with sensitivity >= {COPIES_SENSITIVITY} on the validation split and "
