@@ -29,7 +29,7 @@ from udacimed_edge.core.files import write_atomic
 from udacimed_edge.optimization.trained import figures, training_record, write_markdown, write_model
 from udacimed_edge.optimization.training import examples
 from udacimed_edge.runtime.contract import probability_of_pneumonia
-from udacimed_edge.source import BUILT_IN, load_source
+from udacimed_edge.source.load import BUILT_IN, load_source
 from udacimed_edge.source.spec import ModelSpec, read_spec
 from udacimed_edge.validation.judging.perturbations import (
     PERTURBATIONS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from udacimed_edge.optimization.trained import markdown
-from udacimed_edge.source import REFERENCE, load_source
+from udacimed_edge.source.load import REFERENCE, load_source
 from udacimed_edge.source.spec import read_spec
 
 CARDS = sorted(REFERENCE.parent.glob("*.json"))
