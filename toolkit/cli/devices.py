@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def targets(name: str | None, command_output: CommandOutput) -> None:
 @click.option(
     "--wheels", type=click.Path(path_type=Path), help="Take the wheels from here, without a network."
 )
+@click.option("--contact", default="", help="Name and telephone of the person to call, for START-HERE.txt.")
 @click.option("--rehearsal", is_flag=True, help="Package a rehearsal too, marked on every page: no evidence.")
 @data_option
 def package(
@@ -62,6 +64,7 @@ def package(
     out: Path,
     sign: Path | None,
     wheels: Path | None,
+    contact: str,
     rehearsal: bool,
     data: str | None,
 ) -> None:
@@ -83,11 +86,13 @@ def package(
     if (target is None) == (profile is None):
         raise click.UsageError("name either --target or --profile")
     device = find_profile(str(target)) if profile is None else read_profile(profile)
-    console, order = Console(stderr=True), PackageRequest(device, out, rehearsal, wheels, sign)
+    console = Console(stderr=True)
+    ask = None if sign is None else password_of(sign)
+    request = PackageRequest(device, out, rehearsal, wheels, sign, ask, contact)
     with locked(out), staging(out) as folder:
-        found = artifact or _converted(order, data, folder, console)
+        found = artifact or _converted(request, data, folder, console)
         with console.status("packaging") as status:
-            made = make_bundle(found, order, lambda stage: status.update(f"packaging: {stage}"))
+            made = make_bundle(found, request, lambda stage: status.update(f"packaging: {stage}"))
     for path in (made.folder, made.archive):
         click.echo(path)
     for line in made.budgets.shown:
@@ -96,14 +101,19 @@ def package(
     click.echo(f"Next: {command_text(['verify', made.archive, *signed])}", err=True)
 
 
-def _converted(order: PackageRequest, data: str | None, folder: Path, console: Console) -> Path:
+def password_of(key: Path) -> Callable[[], str]:
+    """Asks for the password of a key; it is neither shown nor taken from the command line."""
+    return lambda: str(click.prompt(f"Password of {key}", hide_input=True, err=True))
+
+
+def _converted(request: PackageRequest, data: str | None, folder: Path, console: Console) -> Path:
     """The built-in model as the artifact that suits the device best."""
     from udacimed_edge.cli.display import progress
     from udacimed_edge.core.data import open_data
     from udacimed_edge.workflow.package import convert_for
 
     with progress(console) as notify:
-        return convert_for(order, open_data(data), folder, notify)
+        return convert_for(request, open_data(data), folder, notify)
 
 
 @click.command(cls=EdgeCommand)
@@ -128,10 +138,13 @@ def keygen(key: Path) -> None:
 
     Example: udacimed-edge keygen hospital.key
     """
+    from udacimed_edge.runtime.signature import fingerprint
     from udacimed_edge.targets.bundle.signing import generate_key
 
     public = key.with_name(f"{key.name}.pub")
-    click.echo(f"{generate_key(key, public)}\n{key} is secret; give away {public} or the line above")
+    line = generate_key(key, public)
+    click.echo(f"{line}\n{key} is secret; give away {public} or the line above")
+    click.echo(f"fingerprint, to be given on paper: {fingerprint(line)}")
 
 
 @click.command(cls=EdgeCommand)
@@ -143,7 +156,8 @@ def sign(files: tuple[Path, ...], key: Path, comment: str) -> None:
 
     Example: udacimed-edge sign out/ort-int8/model.ort out/ort-int8/report.json --key hospital.key
     """
-    from udacimed_edge.targets.bundle.signing import sign as sign_file
+    from udacimed_edge.targets.bundle.signing import load_key, sign_with
 
+    secret = load_key(key, password_of(key))
     for file in files:
-        click.echo(sign_file(file, key, comment or f"file:{file.name}"))
+        click.echo(sign_with(file, secret, comment or f"file:{file.name}"))

@@ -78,18 +78,18 @@ def built_in_models() -> list[str]:
     return list(BUILT_IN)
 
 
-def architectures() -> list[str]:
-    """What `--architecture` takes."""
-    from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
-
-    return [*ARCHITECTURES, *ALIASES]
-
-
 def outputs() -> list[str]:
     """What `--output` takes."""
     from udacimed_edge.source.outputs import OUTPUTS
 
     return list(OUTPUTS)
+
+
+def architectures() -> list[str]:
+    """What `--architecture` takes."""
+    from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
+
+    return [*ARCHITECTURES, *ALIASES]
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -147,7 +147,7 @@ built_in_option = click.option(
     "--model",
     "built_in",
     type=Named("model", built_in_models),
-    help="A built-in model: reference (the default) or student (small and fast).",
+    help="A built-in model: reference (the default); student, small; student-2, not fooled by a mirror.",
 )
 
 isa_option = click.option(

@@ -17,6 +17,7 @@ from udacimed_edge.core.errors import (
 from udacimed_edge.core.words import did_you_mean
 from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.targets.devices.profile import DeviceProfile, load_profiles
+from udacimed_edge.validation.judging.diagnosis import way_on
 from udacimed_edge.validation.judging.inputs import IsaChoice
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import Report
@@ -159,7 +160,9 @@ def explanation(result: ItemResult) -> str:
         return f"{result.item}: {result.error}"
     if result.report is None or result.report.verdict == "PASS":
         return ""
-    return f"{result.item}: {result.report.verdict}: {result.report.reason}{_whereabouts(result)}"
+    told = f"{result.item}: {result.report.verdict}: {result.report.reason}{_whereabouts(result)}"
+    hint = way_on(result.report, len(FORMATS[result.report.artifact.format].recipes))
+    return f"{told}\n{hint}" if hint else told
 
 
 def _whereabouts(result: ItemResult) -> str:
