@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from support import LENIENT
 
 import udacimed_edge as edge
 from udacimed_edge.cli.benchmark_tables import benchmark_record
+from udacimed_edge.cli.main import cli
 from udacimed_edge.cli.records import record_text
+from udacimed_edge.targets.bundle.signing import generate_key
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -243,6 +246,22 @@ def test_a_plain_script_goes_the_whole_way(tmp_path: Path) -> None:
     first, last = done.stdout.splitlines()
     assert first.startswith("probability of pneumonia:")
     assert last.endswith("origin proven: False")
+    (archive,) = (out / "bundles").glob("*.zip")
+    told = CliRunner().invoke(cli, ["verify", str(archive), "--json", "-"])
+    record = json.loads(told.stdout)
+    assert (record["exit_code"], record["origin_proven"]) == (edge.OriginError.exit_code, False)
+    schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+    pytest.importorskip("jsonschema").validate(record, schema)
+
+    key = tmp_path / "hospital.key"
+    generate_key(key, tmp_path / "hospital.key.pub")
+    tablet, made = tmp_path / "tablet.toml", out / "artifacts" / "ort-fp32"
+    signed = edge.package(made, tablet, out=out / "signed", rehearsal=True, sign=str(key))
+    assert edge.verify(signed, public_key=tmp_path / "hospital.key.pub").origin_proven
+    with (signed.folder / "report.json").open("a") as report:
+        report.write(" ")
+    with pytest.raises(edge.GateRefusedError, match="report.json"):
+        edge.verify(str(signed.folder))
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, device_item,
 from udacimed_edge.workflow.prepare import Calibrate
 from udacimed_edge.workflow.report import compare_paths
 from udacimed_edge.workflow.validate import validate_all, validate_predictions
-from udacimed_edge.workflow.verify import Check, verify_bundle
+from udacimed_edge.workflow.verify import Check, is_origin_proven, verify_bundle
 
 if TYPE_CHECKING:  # a benchmark is not always wanted
     from udacimed_edge.benchmarking.run import BenchmarkResult
@@ -239,6 +239,7 @@ def package(
     rehearsal: bool = False,
     wheels: StrPath | None = None,
     sign: StrPath | None = None,
+    password: str | None = None,
 ) -> Package:
     """Make what a device is given: one folder and its zip, to install and check without a network.
 
@@ -248,7 +249,8 @@ def package(
         out: The folder for the bundle and its zip.
         rehearsal: Package what passed on synthetic images only, marked on every page.
         wheels: A folder to take the wheels from instead of the network.
-        sign: The secret key to sign with, without a password.
+        sign: The secret key to sign with.
+        password: The key's; None where it has none.
 
     Returns:
         The bundle's `folder` and `archive`, and what was found about the device's budgets.
@@ -268,6 +270,7 @@ def package(
         rehearsal,
         None if wheels is None else Path(wheels),
         None if sign is None else Path(sign),
+        None if password is None else lambda: password,
     )
     return _package(_path_of(artifact), request)
 
@@ -291,7 +294,7 @@ def verify(bundle: Package | StrPath, *, public_key: StrPath | None = None) -> V
         raise GateRefusedError(
             f"{path} is refused:\n" + "\n".join(wrong), "do not use it; get it again from whoever made it"
         )
-    return Verification(checks, any(c.name == "signature" and c.outcome == "ok" for c in checks))
+    return Verification(checks, is_origin_proven(checks))
 
 
 def compare(before: Artifact | StrPath, after: Artifact | StrPath) -> Change:

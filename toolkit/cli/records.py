@@ -129,6 +129,10 @@ class CheckRecord(_Form):
     outcome: Literal["ok", "NOT OK", "not checked"]
     name: str
     detail: str
+    proves: str
+    """What follows where it is "ok"."""
+    leaves_open: str
+    """What does not follow."""
 
 
 class VerifyOutput(_Output):
@@ -137,6 +141,8 @@ class VerifyOutput(_Output):
     command: Literal["verify"] = "verify"
     checks: tuple[CheckRecord, ...] = ()
     """In order; a bundle with one that is NOT OK is refused."""
+    origin_proven: bool = False
+    """Whether it is signed with the key that was named."""
 
 
 class MeasurementRecord(BaseModel):
@@ -292,4 +298,9 @@ def change_record(change: Change) -> ChangeRecord:
 
 def check_records(checks: Sequence[Check]) -> list[CheckRecord]:
     """What `verify` found."""
-    return [CheckRecord(outcome=c.outcome, name=c.name, detail=c.detail) for c in checks]
+    return [
+        CheckRecord(
+            outcome=c.outcome, name=c.name, detail=c.detail, proves=c.proves, leaves_open=c.leaves_open
+        )
+        for c in checks
+    ]

@@ -37,7 +37,7 @@ def verify(
     if unsigned and public_key is not None:
         raise click.UsageError("name either --public-key or --unsigned")
     checks = verify_bundle(bundle, public_key)
-    command_output.content["checks"] = check_records(checks)
+    command_output.content.update(checks=check_records(checks), origin_proven=is_origin_proven(checks))
     for check in checks:
         click.echo(_plain(f"{check.outcome:<12} {check.name:<10} {check.detail}"))
         if not brief:
