@@ -260,7 +260,7 @@ def test_a_plain_script_goes_the_whole_way(tmp_path: Path) -> None:
     assert edge.verify(signed, public_key=tmp_path / "hospital.key.pub").origin_proven
     with (signed.folder / "report.json").open("a") as report:
         report.write(" ")
-    with pytest.raises(edge.GateRefusedError, match="report.json"):
+    with pytest.raises(edge.GateRefusedError, match=r"report\.json"):
         edge.verify(str(signed.folder))
 
 
