@@ -84,7 +84,7 @@ def run(
     except EdgeError:
         raise
     except Exception as error:  # four families of libraries, each with exceptions of its own
-        if full := full_disk(out, program.stat().st_size):
+        if full := full_disk(out, program.stat().st_size if program.exists() else 0):
             raise full from error
         raise ConversionError(
             f"{row.name} {contract.precision}: conversion failed: {type(error).__name__}: {error}"

@@ -288,6 +288,8 @@ def _require_readable(path: Path) -> None:
         InputError: Missing, empty, a folder, or of a kind that is not read.
     """
     if path.exists():
+        if not path.is_dir():
+            require_bounded_file(path)
         refuse_foreign(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a model file", "name the file inside it")
@@ -295,7 +297,6 @@ def _require_readable(path: Path) -> None:
         raise InputError(f"{path} does not exist", "check the name, or omit it to use the reference model")
     if path.suffix.lower() not in (known := (*WEIGHT_SUFFIXES, *_GRAPHS)):
         raise InputError(f"{path}: the suffix '{path.suffix}' is not one of {', '.join(known)}")
-    require_bounded_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty", "download or export it again")
 

@@ -9,7 +9,7 @@ import pytest
 from udacimed_edge.core import errors
 from udacimed_edge.core.errors import EdgeError
 
-KINDS = [getattr(errors, name) for name in errors.__all__ if name != "EdgeError"]
+KINDS = [getattr(errors, name) for name in errors.__all__ if name not in ("EdgeError", "EXIT_CODES")]
 
 
 def test_every_kind_of_error_is_public() -> None:
@@ -34,6 +34,9 @@ def test_every_kind_has_its_own_exit_code() -> None:
         ("ConversionError", 5),
         ("GateRefusedError", 6),
         ("OutputError", 7),
+        ("UnsupportedError", 8),
+        ("StatedError", 9),
+        ("OriginError", 10),
     ],
 )
 def test_the_codes_that_scripts_rely_on(kind: str, code: int) -> None:

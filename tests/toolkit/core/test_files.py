@@ -147,7 +147,7 @@ def not_utf8(path: Path) -> None:
         (path_digest, nothing, "cannot read .*input: No such file"),
         (path_digest, Path.mkdir, "input is an empty folder"),
         (read_text, nothing, "cannot read .*input: No such file"),
-        (read_text, Path.mkdir, "cannot read .*input: Is a directory"),
+        (read_text, Path.mkdir, "input is not a text file of ours: it is not a file"),
         (read_text, not_utf8, "input is not UTF-8 text"),
     ],
 )

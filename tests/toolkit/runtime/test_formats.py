@@ -60,10 +60,12 @@ def test_judging_opens_through_the_stand_in(tmp_path: Path, monkeypatch: pytest.
     from udacimed_edge.validation.judging.evaluate import open_predictor
 
     (tmp_path / "made_up_reader.py").write_text(
-        "def open_artifact(path, threads):\n    return path, threads\n"
+        "from udacimed_edge.runtime.contract import Predictor\n"
+        "def open_artifact(path, threads):\n    return Predictor(None, len, threads, str(path))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     stand_in = StandIn("made_up_reader", system="plan9", words="by a test")
     changed = replace(FORMATS["ort"], stand_in=stand_in, to_execute=("numpy",))
     monkeypatch.setitem(FORMATS, "ort", changed)
-    assert open_predictor(tmp_path / "model.ort", 3) == (tmp_path / "model.ort", 3)
+    opened = open_predictor(tmp_path / "model.ort", 3)
+    assert (opened.executor, opened.batch) == (str(tmp_path / "model.ort"), 3)

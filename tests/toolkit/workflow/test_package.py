@@ -21,13 +21,14 @@ from udacimed_edge.cli.main import main
 from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import EdgeError, GateRefusedError, InputError, OutputError
 from udacimed_edge.runtime.reader import open_artifact
-from udacimed_edge.source.load import SourceModel
+from udacimed_edge.source.load import SourceModel, load_source
 from udacimed_edge.targets.bundle.manifest import read_manifest
 from udacimed_edge.targets.bundle.signing import generate_key, verify
 from udacimed_edge.targets.bundle.wheels import pin
 from udacimed_edge.targets.devices.profile import DeviceProfile, find_profile
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import Report, read_report, with_digest, write_report
+from udacimed_edge.workflow import package as package_module
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.package import Package, PackageRequest, add_runner, package
 from udacimed_edge.workflow.plan import ConversionPlan, Item
@@ -80,8 +81,12 @@ def converted(
 
 
 @pytest.fixture
-def proven(converted: Path, tmp_path: Path) -> Proven:
-    """The same artifact as if it had passed on real radiographs, by the policy's own bounds."""
+def proven(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proven:
+    """The same artifact as if it had passed on real radiographs, by the policy's own bounds.
+
+    Its figures say otherwise, which `package` would notice.
+    """
+    monkeypatch.setattr(package_module, "_require_consistent", lambda artifact, report: None)
     folder = tmp_path / "artifact"
     shutil.copytree(converted, folder)
     report, settings = read_report(folder / "report.json"), PolicySettings()
@@ -120,6 +125,38 @@ IN_AN_APP = {*RUNS, "README.md"} - {"install.sh", "requirements.txt", "screen.py
 def names(folder: Path) -> set[str]:
     """What lies in a folder."""
     return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda report: {"sensitivity_bound_clears": False}, "sensitivity: "),
+        (
+            lambda report: {"metrics": report.source.metrics.model_copy(update={"auc": 0.999})},
+            "its report contradicts itself in metrics",
+        ),
+    ],
+)
+def test_a_report_that_contradicts_itself_is_no_proof(
+    edit: Callable[[Report], dict[str, Any]],
+    message: str,
+    proven: Proven,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PASS is a word: figures that probabilities contradict, or the policy refuses, are not packaged."""
+    monkeypatch.undo()
+    proven.told(**edit(proven.report))
+    with pytest.raises(GateRefusedError, match=message):
+        package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out"))
+
+
+def test_a_built_in_model_decides_at_its_own_threshold(proven: Proven, tmp_path: Path) -> None:
+    """Another threshold for a built-in model, from whatever command line, is not packaged."""
+    source = proven.report.source.model_copy(update={"digest": load_source(None).digest})
+    proven.told(source=source)
+    with pytest.raises(GateRefusedError, match="that of the built-in model small is"):
+        package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out"))
 
 
 def test_a_bundle_holds_what_a_clinic_needs(proven: Proven, wheels: Path, tmp_path: Path) -> None:
@@ -174,8 +211,11 @@ def test_an_app_gets_no_program(proven: Proven, tmp_path: Path) -> None:
     assert f"const val THRESHOLD = {proven.report.threshold}" in (made.folder / "README.md").read_text()
 
 
-def test_a_rehearsal_is_marked_on_every_page(converted: Path, wheels: Path, tmp_path: Path) -> None:
+def test_a_rehearsal_is_marked_on_every_page(
+    converted: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With --rehearsal it is packaged, and every text a person or program reads says what it is."""
+    monkeypatch.setattr(package_module, "_require_consistent", lambda artifact, report: None)
     report = read_report(converted / "report.json")
     policy = report.policy.model_copy(
         update={"settings": PolicySettings(), "digest": PolicySettings().digest()}
