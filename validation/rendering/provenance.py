@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.rendering.statements import NOT_MEASURED, alarms_text
 from udacimed_edge.validation.rendering.tables import Table
-from udacimed_edge.validation.report import Report, names
+from udacimed_edge.validation.report import LIMITS, Report, names
 
-__all__ = ["commands", "facts", "size_table", "tools_table"]
+__all__ = ["NO_CARD", "card_lines", "commands", "facts", "size_table", "tools_table"]
 
 USE = (
     "Use: research into decision support, to draw a clinician's attention to a chest radiograph of a child "
@@ -33,6 +33,13 @@ REFERENCE_STANDARDS = {
     "custom": f"The labels in the file; if they are those of PneumoniaMNIST, {_KERMANY}.",
     "synthetic": "None: a label is the class from which the image was drawn.",
 }
+
+
+NO_CARD = (
+    "nothing: so what of the test split was seen while it was made, and how it does on parts of that split, "
+    "is not known here"
+)
+"""In place of lines of a card."""
 
 
 def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -62,6 +69,7 @@ def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ),
         ("Reference standard", (REFERENCE_STANDARDS[data.origin],)),
         ("Source model", _each(reports, _source)),
+        ("What its model card says", card_lines(reports)),
         ("Threshold", _each(reports, lambda r: f"{r.threshold:.6f}: {r.threshold_origin}")),
         ("Calibration of INT8", _each(reports, _calibration)),
         ("Executed by", _each(reports, lambda r: r.executor)),
@@ -89,6 +97,15 @@ def _source(report: Report) -> str:
         f"{report.source.name}, SHA-256 {report.source.digest}; it misses {m.fn} of {m.tp + m.fn} and raises "
         f"{alarms_text(m.fp)} of {m.tn + m.fp}; its answers: {report.source.scores_from}"
     )
+
+
+def card_lines(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What the source model's card says of the test split, of what had been seen of it, and of limits.
+
+    Limits that every report has anyway are left out.
+    """
+    said = dict.fromkeys(line for report in reports for line in report.source.card)
+    return tuple(line for line in said if line.removeprefix("limit: ") not in LIMITS) or (NO_CARD,)
 
 
 def _calibration(report: Report) -> str:
