@@ -23,10 +23,11 @@ def render_markdown(reports: Sequence[Report]) -> str:
     return _joined(
         f"# {escaped(statements.title(reports))}",
         *rehearsal(reports[0]),
-        escaped(statements.headline(reports)),
+        escaped(statements.identity_text(reports)),
+        f"**{escaped(statements.headline(reports))}**",
+        escaped(statements.bound_text(reports)),
         escaped(statements.basis_text(reports)),
         table_text(tables.verdict_table(reports)),
-        statements.bound_text(reports),
         *_tables(reports),
         "## Each artifact",
         *each,
@@ -41,6 +42,7 @@ def render_card(report: Report) -> str:
     return _joined(
         f"# Model card. {escaped(statements.title(reports))}",
         *rehearsal(report),
+        escaped(statements.identity_text(reports)),
         "## Model",
         _list(
             [

@@ -44,7 +44,7 @@ NO_CARD = (
 
 def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """How the artifacts were made and judged: each a term, and what is to be said of it."""
-    data = reports[0].data
+    data, named = reports[0].data, list(zip(names(reports), reports, strict=True))
     return (
         ("Intended", USE),
         (
@@ -77,6 +77,7 @@ def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("Judged", _each(reports, lambda r: f"{r.created} by udacimed-edge {r.toolkit_version}")),
         ("Machine that judged", _each(reports, _machine)),
         ("Answers", _each(reports, _answers)),
+        ("Artifacts", tuple(f"{n}: SHA-256 {r.artifact.digest}" for n, r in named)),
         ("Reports", _each(reports, lambda r: f"SHA-256 {r.report_digest}")),
     )
 
@@ -178,10 +179,10 @@ def size_table(reports: Sequence[Report]) -> Table:
             ", ".join(f"{n} {dtype}" for dtype, n in sorted(r.artifact.weight_dtypes.items()))
             or NOT_MEASURED,
             f"{r.latency.median_ms:.2f} ({r.latency.p95_ms:.2f})" if r.latency else NOT_MEASURED,
-            r.artifact.digest,
+            r.artifact.digest[:12],
         )
         for name, r in zip(names(reports), reports, strict=True)
     )
     latency = "Latency in ms, median (95 %), of one image while judging: no benchmark"
-    columns = ("Artifact", "Bytes", "MiB", "Weight elements by type", latency, "SHA-256")
+    columns = ("Artifact", "Bytes", "MiB", "Weight elements by type", latency, "SHA-256 begins")
     return Table("sizes", "Size, weights and latency of each artifact", columns, rows)
