@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from udacimed_edge.targets.devices.profile import DeviceProfile
-    from udacimed_edge.validation.metrics.records import Proportion
+    from udacimed_edge.validation.metrics.records import Metrics, Proportion
     from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
     from udacimed_edge.workflow.plan import ItemResult, Stage
 
@@ -193,13 +193,15 @@ def basis_text(report: Report) -> str:
 
 def figures_text(report: Report) -> str:
     """Every figure with its 95 % intervals."""
+    from udacimed_edge.validation.rendering.tables import PREVALENCES
+
     metrics, comparison = report.metrics, report.comparison
     if metrics is None or comparison is None:
         return "  no figures: " + report.reason
     lines = [
-        _proportion_line(name, getattr(metrics, name))
-        for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+        _proportion_line(name, getattr(metrics, name)) for name in ("sensitivity", "specificity", "accuracy")
     ]
+    lines += [_predictive_line(metrics, share) for share in PREVALENCES]
     clears = "reaches" if report.sensitivity_bound_clears else "does not reach"
     required = report.policy.settings.min_sensitivity
     return "\n".join(
@@ -223,6 +225,13 @@ def _proportion_line(name: str, found: Proportion) -> str:
         f"  {name} {found.value:.4f} ({found.successes}/{found.total}), 95 % interval {wilson.low:.4f} to "
         f"{wilson.high:.4f} (Wilson), {exact.low:.4f} to {exact.high:.4f} (exact)"
     )
+
+
+def _predictive_line(metrics: Metrics, prevalence: float) -> str:
+    from udacimed_edge.validation.rendering.tables import predictive_cells
+
+    ppv, npv = predictive_cells(metrics, prevalence)
+    return f"  where {prevalence:.0%} are ill: PPV {ppv}, NPV {npv}, with their 95 % intervals"
 
 
 def clauses_text(report: Report) -> str:

@@ -103,6 +103,8 @@ def test_the_texts_tell_the_whole_verdict(report: Report) -> None:
     assert "sensitivity >= 0.98; specificity >= 0.5 and >= source - 0.03" in basis_text(report)
     assert "sensitivity 0.9500 (19/20), 95 % interval 0.7639 to 0.9911 (Wilson)" in figures_text(report)
     assert "does not reach 0.98" in figures_text(report)
+    assert "where 2% are ill: PPV 1.000 (0." in figures_text(report)
+    assert "where 30% are ill: PPV" in figures_text(report)
     assert "BROKEN sensitivity: 0.9500, 1 missed" in clauses_text(report)
     assert changes_text(report) == "  image 3 (pneumonia): pneumonia -> normal, probability 0.9000 -> 0.4567"
 

@@ -18,7 +18,6 @@ from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.metrics.statistics import paired_difference, predictive_values
 from udacimed_edge.validation.rendering.html import render_html
 from udacimed_edge.validation.rendering.statements import NOTICE
-from udacimed_edge.validation.rendering.tables import PREVALENCES
 from udacimed_edge.validation.report import LIMITS, Report
 
 Make = Callable[..., Report]
@@ -95,14 +94,18 @@ def test_every_figure_is_the_reports(reports: list[Report]) -> None:
 
 
 def test_predictive_values(reports: list[Report]) -> None:
-    """PPV and NPV at each prevalence follow from the report's sensitivity and specificity."""
+    """PPV and NPV at 2, 10 and 30 % follow from the report's sensitivity and specificity, with intervals."""
     shown = cells(parsed(render_html(reports)), "predictive")["ort int8"]
 
     m = reports[0].metrics
     assert m is not None
     rates = (m.sensitivity.value or 0, m.specificity.value or 0)
-    expected = [value for share in PREVALENCES for value in predictive_values(*rates, share)]
-    assert [float(cell) for cell in shown] == pytest.approx(expected, abs=5.1e-6)
+    expected = [value for share in (0.02, 0.10, 0.30) for value in predictive_values(*rates, share)]
+    numbers = [[float(n) for n in re.findall(r"\d\.\d+", cell)] for cell in shown]
+    assert [value for value, _, _ in numbers] == pytest.approx(expected, abs=1.1e-3)
+    assert all(low <= value <= high for value, low, high in numbers)
+    assert shown[0] == "0.104 (0.077 to 0.142)"
+    assert not re.search(r"\d\.\d{4}", " ".join(shown))
 
 
 def test_paired_tests(reports: list[Report]) -> None:
