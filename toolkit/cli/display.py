@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
@@ -109,29 +109,53 @@ def _coloured(verdict: Verdict, words: str = "") -> str:
     return f"[{colour}]{words or verdict}[/{colour}]"
 
 
-def processors_table(reports: Sequence[Report]) -> Table | None:
-    """The processor cases of all artifacts, each row beside the judged run; None where it is empty."""
-    table = Table(title="As other processors compute it", box=SIMPLE, collapse_padding=True)
+def processors_table(reports: Sequence[Report]) -> Group | None:
+    """The processor cases of all artifacts, each row beside the judged run; None where there is none.
+
+    What was computed for comparison alone stands below, in words that are no verdict.
+    """
+    from udacimed_edge.validation.rendering.int8 import compared
+
+    table = Table(
+        title="As other processors compute it", caption=_PROCESSORS_CAPTION, caption_justify="left",
+        box=SIMPLE, collapse_padding=True,
+    )  # fmt: skip
     for words in ("processor", "verdict"):
         table.add_column(words, no_wrap=True)
-    for figures in ("changed", "moved by", "time"):
+    for figures in ("other than judged", "moved by", "time"):
         table.add_column(figures, justify="right", no_wrap=True)
     table.add_column("how, or why not", overflow="fold")
+    lines = []
     for report in reports:
+        images = len(report.predictions.labels)
         for row in report.processors:
-            table.add_row(*_processor_cells(row, len(report.predictions.labels)))
-    return table if table.row_count else None
+            if row.comparison_only:
+                moved = "" if row.changed is None else f", {row.changed}/{images} other than judged"
+                lines.append(escape(f"  {row.name}: {compared(row)}{moved}; {row.reason or row.way}"))
+            else:
+                table.add_row(*_processor_cells(row, images))
+    parts: list[Table | str] = [table] if table.row_count else []
+    if lines:
+        parts += [_COMPARISON, *lines]
+    return Group(*parts) if parts else None
+
+
+_PROCESSORS_CAPTION = (
+    "other than judged: decisions that differ from the judged run; changed decisions in a reason are counted "
+    "against the source model"
+)
+
+_COMPARISON = "For comparison, no verdict: the same model in the faster setting that was not taken"
 
 
 def _processor_cells(row: ProcessorRecord, images: int) -> list[str]:
-    comparison = "faster setting, for comparison only: " if row.comparison_only else ""
     return [
         row.name,
         _coloured(row.verdict),
         "" if row.changed is None else f"{row.changed}/{images}",
         "" if row.max_difference is None else f"{row.max_difference:.2g}",
         "" if row.seconds is None else f"{row.seconds:.1f} s",
-        escape(comparison + (row.reason or row.way)),
+        escape(row.reason or row.way),
     ]
 
 

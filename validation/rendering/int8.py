@@ -8,7 +8,7 @@ from udacimed_edge.validation.rendering.statements import GLYPHS, NOT_MEASURED
 from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import ProcessorRecord, Report, names
 
-__all__ = ["processors_text", "tables"]
+__all__ = ["compared", "processors_text", "tables"]
 
 
 def tables(reports: Sequence[Report]) -> tuple[Table, ...]:
@@ -116,7 +116,7 @@ def _processor_table(reports: Sequence[Report]) -> Table:
 
 def _unsafe_table(reports: Sequence[Report]) -> Table:
     """The same for a variant in the faster setting, which is no artifact and decides nothing."""
-    caption = "For comparison: what the faster setting, unsafe without VNNI, would have cost"
+    caption = "No artifact and no verdict: what the faster setting, unsafe without VNNI, would have cost"
     return _matrix("unsafe", caption, reports, comparison_only=True)
 
 
@@ -131,13 +131,13 @@ def _matrix(key: str, caption: str, reports: Sequence[Report], comparison_only: 
         "Artifact",
         "Processor",
         "Computed by",
-        "Verdict",
-        "Changed decisions",
-        "Largest probability difference",
+        "Policy" if comparison_only else "Verdict",
+        "Decisions other than in the judged run",
+        "Largest probability difference from it",
         "Sensitivity",
         "Specificity",
         "AUC",
-        "Why not",
+        "Why not; changed decisions here are counted against the source model",
     )
     return Table(key, caption, columns, rows)
 
@@ -149,4 +149,10 @@ def _processor(row: ProcessorRecord) -> tuple[str, ...]:
         *(None if value is None else f"{value:.4f}" for value in (row.sensitivity, row.specificity, row.auc)),
     ]
     figures = tuple(NOT_MEASURED if text is None else text for text in shown)
-    return (row.processor, row.way, f"{GLYPHS[row.verdict]} {row.verdict}", *figures, row.reason)
+    verdict = compared(row) if row.comparison_only else f"{GLYPHS[row.verdict]} {row.verdict}"
+    return (row.processor, row.way, verdict, *figures, row.reason)
+
+
+def compared(row: ProcessorRecord) -> str:
+    """What the policy would say of a row for comparison, in words that are no verdict."""
+    return {"PASS": "would hold", "FAIL": "would be broken", "SKIP": "not computed"}[row.verdict]

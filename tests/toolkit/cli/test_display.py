@@ -119,15 +119,22 @@ def test_the_matrix_shows_every_row(report: Report) -> None:
         ProcessorRecord(
             name="ort-cortex-a72", processor="x", way="y", verdict="SKIP", reason="[x]: apt-get install it"
         ),
-        ProcessorRecord(name="ort-native", processor="x", way="native", verdict="FAIL", comparison_only=True),
+        ProcessorRecord(name="ort-native", processor="x", way="native", verdict="FAIL", changed=4,
+                        comparison_only=True, reason="agreement: 5 decisions changed"),
     )  # fmt: skip
     table = processors_table([report, report.model_copy(update={"processors": rows})])
     stream = io.StringIO()
     Console(file=stream, width=120).print(table)
-    haswell, cortex, native = stream.getvalue().splitlines()[-4:-1]
+    lines = stream.getvalue().splitlines()
+    haswell, cortex = (next(x for x in lines if name in x) for name in ("ort-haswell", "ort-cortex"))
     assert haswell.split() == ["ort-haswell", "PASS", "2/40", "0.012", "61.3", "s", "an", "emulator"]
     assert cortex.split() == ["ort-cortex-a72", "SKIP", "[x]:", "apt-get", "install", "it"]
-    assert native.split(maxsplit=2)[2].strip() == "faster setting, for comparison only: native"
+    assert lines[-2].startswith("For comparison, no verdict")
+    assert lines[-1].strip() == (
+        "ort-native: would be broken, 4/40 other than judged; agreement: 5 decisions changed"
+    )
+    assert "FAIL" not in stream.getvalue()
+    assert "in a reason are counted against the source model" in " ".join(stream.getvalue().split())
 
 
 def test_no_matrix_is_no_table(report: Report) -> None:
