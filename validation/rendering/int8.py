@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.validation.rendering.statements import GLYPHS, NOT_MEASURED
 from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import ProcessorRecord, Report, names
@@ -106,6 +107,27 @@ def processors_text(reports: Sequence[Report]) -> str:
         f"process of its own, as that processor computes them: {len(ran)} of {len(rows)} rows were executed, "
         f"{len(rows) - len(ran)} skipped; in {changed} a decision differs from the judged run. "
         "An executed row that breaks the policy fails the artifact."
+        f"{_unproven(reports)}"
+    )
+
+
+def _unproven(reports: Sequence[Report]) -> str:
+    """The processors that the formats know and nothing was computed for, each by name."""
+    missing: dict[str, None] = {}
+    for report in reports:
+        if not (own := [row for row in report.processors if not row.comparison_only]):
+            continue
+        executed = {row.name for row in own if row.verdict != "SKIP"}
+        known = FORMATS[report.artifact.format].processors if report.artifact.format in FORMATS else ()
+        asked = dict.fromkeys(f"{report.artifact.format}-{name}" for name in known)
+        missing |= dict.fromkeys(
+            name for name in (*asked, *(row.name for row in own)) if name not in executed
+        )
+    if not missing:
+        return ""
+    return (
+        f" Not computed: {', '.join(missing)}. How such a processor computes these artifacts is not proven; "
+        "a device without the instructions of the machine that judged is such a processor."
     )
 
 
