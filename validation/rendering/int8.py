@@ -36,7 +36,7 @@ def _recipe_table(reports: Sequence[Report]) -> Table:
     )
     columns = (
         "Artifact",
-        "QuantizationRecipe",
+        "Recipe",
         "Method",
         "Policy on the validation split",
         "Why not",
