@@ -34,7 +34,7 @@ from udacimed_edge.optimization.training import (
     stressed,
     train,
 )
-from udacimed_edge.source import BUILT_IN, build_resnet18, load_source
+from udacimed_edge.source.load import BUILT_IN, build_resnet18, load_source
 from udacimed_edge.source.network import build_student
 
 AUGMENTATION = Augmentation(mirror=0.5, normal_largest=1.5)

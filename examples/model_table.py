@@ -134,6 +134,9 @@ def network_of(row: Row) -> nn.Module:
         if row.channels == 1:
             network = nn.Sequential(nn.Conv2d(1, 3, 1), network)
     images = inputs_of(row)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # else one batch hardly moves them, and images become alike
     with torch.no_grad():
         network.train()(images)
     return Spread(network.eval(), images).eval()

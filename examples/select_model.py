@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from continue_training import RECIPES, start
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from udacimed_edge.core.data import DataSet, Split, open_data
 from udacimed_edge.core.files import write_atomic
 from udacimed_edge.optimization.trained import figures, training_record, write_markdown, write_model
 from udacimed_edge.optimization.training import examples
 from udacimed_edge.runtime.contract import probability_of_pneumonia
-from udacimed_edge.source import BUILT_IN, load_source
+from udacimed_edge.source.load import BUILT_IN, load_source
 from udacimed_edge.source.spec import ModelSpec, read_spec
 from udacimed_edge.validation.judging.perturbations import (
     PERTURBATIONS,
@@ -211,7 +212,7 @@ def test(family: str, choice: str, runs: Path, commit: str, soft: Path | None, n
     told = {"aims": aims(card.test), "against 0.1.0, same images": gain}
     card = card.model_copy(update={"test": {**card.test, **told}})
     network = start(family).network
-    network.load_state_dict(_state(files[shipped]))
+    network.load_state_dict(load_file(files[shipped]))
     card = write_model(network, card, out)
     write_atomic(table, (json.dumps({"shipped": shipped, "models": record}, indent=1) + "\n").encode())
     click.echo(f"{out}, {write_markdown(out.with_suffix('.json'))}")
@@ -249,12 +250,6 @@ def by_threshold(labels: NDArray[np.uint8], scores: Scores) -> list[dict[str, An
             }
         )
     return rows
-
-
-def _state(weights: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(weights)
 
 
 def on_test(predict: Predict, threshold: float, split: Split, soft: list[int]) -> dict[str, Any]:

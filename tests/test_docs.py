@@ -20,6 +20,7 @@ from udacimed_edge.core import errors
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted((*DOCS.rglob("*.md"), *ROOT.glob("*.md")))
+KINDS = [getattr(errors, name) for name in errors.__all__ if name not in ("EXIT_CODES", "EdgeError")]
 FORMS = [ROOT / ".github/ISSUE_TEMPLATE" / name for name in ("bug.yml", "idea.yml")]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -77,8 +78,41 @@ def test_every_error_has_its_code_in_the_table() -> None:
     """docs/errors.md has a row for each kind of error, with its exit code."""
     table = (DOCS / "errors.md").read_text(encoding="utf-8")
     rows = {row[1]: row[0] for row in re.findall(r"^\| (\d+) \|.*\| `(\w+)` \|$", table, re.MULTILINE)}
-    kinds = [getattr(errors, name) for name in errors.__all__ if name != "EdgeError"]
-    assert rows == {kind.__name__: str(kind.exit_code) for kind in kinds}
+    assert rows == {kind.__name__: str(kind.exit_code) for kind in KINDS}
+
+
+def test_every_exit_code_is_told_everywhere() -> None:
+    """The one list of exit codes is what --help and docs/errors.md say; every error has a code of its own."""
+    table = (DOCS / "errors.md").read_text(encoding="utf-8").partition("## screen.pyz")[0]
+    rows = dict(re.findall(r"^\| (\d+) \| ([^:;|]*[^:;| ])", table, re.MULTILINE))
+    assert rows == {str(code): meaning for code, meaning in errors.EXIT_CODES.items()}
+    told = " ".join((cli.help or "").split())
+    for code, meaning in errors.EXIT_CODES.items():
+        assert f"{code} {meaning}" in told
+    assert sorted(kind.exit_code for kind in KINDS) == [
+        code for code in errors.EXIT_CODES if code not in (0, 1, 2, 130)
+    ]
+
+
+def test_help_and_page_name_the_environment() -> None:
+    """--help names the variables that everybody may need, docs/commands.md those that there are."""
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    text = "".join(
+        file.read_text(encoding="utf-8")
+        for folder in ("toolkit", "converters", "targets", "validation")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    )
+    for name in set(re.findall(r"\"(UDACIMED_[A-Z]+(?:_ROOT)?)\"", text)):
+        assert f"`{name}`" in page
+    for name in ("UDACIMED_DATA", "UDACIMED_DEBUG"):
+        assert name in (cli.help or "")
+
+
+def test_the_published_schema_is_what_the_program_writes() -> None:
+    """docs/output.schema.json is `schema_text()`: write it anew after a change of the forms."""
+    from udacimed_edge.cli.records import schema_text
+
+    assert (DOCS / "output.schema.json").read_text(encoding="utf-8") == schema_text()
 
 
 def test_the_screen_program_s_codes_are_its_own() -> None:

@@ -33,7 +33,8 @@ ORDER = (
     ("validation.rendering",),
     ("workflow",),
     ("optimization",),
-    ("benchmark",),
+    ("benchmarking",),
+    ("api",),
     ("cli", "__main__"),
 )
 """A room imports from itself and from the rows above its own, never from its neighbours in the row."""

@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from udacimed_edge.targets.bundle.facts import REHEARSAL, Facts
+from udacimed_edge.targets.bundle.spec import BundleSpec, marked
 from udacimed_edge.targets.bundle.wheels import Wheel
-from udacimed_edge.targets.devices.profile import DeviceProfile
+from udacimed_edge.validation.report import Report
 
 __all__ = ["BOM", "render_bom"]
 
@@ -22,18 +22,17 @@ _MODEL, _RUNNER = "model", "screen.pyz"
 """References within the list."""
 
 
-def render_bom(name: str, profile: DeviceProfile, facts: Facts, wheels: Sequence[Wheel]) -> str:
+def render_bom(spec: BundleSpec, wheels: Sequence[Wheel]) -> str:
     """The list as JSON; the same inputs give the same text.
 
     Args:
-        name: The bundle's.
-        profile: The device.
-        facts: The artifact's.
+        spec: What the bundle is made from.
         wheels: What is installed; empty where an app loads the model.
     """
     libraries = [_library(wheel) for wheel in wheels]
-    runner = [_runner(facts)] if wheels else []
-    identity = "\n".join([name, facts.report_digest, facts.artifact_digest, *(w.sha256 for w in wheels)])
+    runner = [_runner(spec)] if wheels else []
+    digests = [spec.report.report_digest, spec.artifact_digest, *(wheel.sha256 for wheel in wheels)]
+    identity = "\n".join([spec.name, *digests])
     parts = [_MODEL, *([_RUNNER] if runner else [])]
     bom = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -42,21 +41,17 @@ def render_bom(name: str, profile: DeviceProfile, facts: Facts, wheels: Sequence
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}",
         "version": 1,
         "metadata": {
-            "timestamp": facts.created,
-            "tools": {"components": [_toolkit(facts)]},
-            "component": _bundle(name, profile, facts),
+            "timestamp": spec.created,
+            "tools": {"components": [_toolkit(spec)]},
+            "component": _bundle(spec),
         },
-        "components": [_model(facts), *runner, *libraries],
+        "components": [_model(spec), *runner, *libraries],
         "dependencies": [
-            {"ref": name, "dependsOn": parts},
+            {"ref": spec.name, "dependsOn": parts},
             *({"ref": _RUNNER, "dependsOn": [library["bom-ref"] for library in libraries]} for _ in runner),
         ],
     }
     return json.dumps(bom, indent=1, ensure_ascii=False) + "\n"
-
-
-def _marked(facts: Facts, text: str) -> str:
-    return f"{REHEARSAL} {text}" if facts.rehearsal else text
 
 
 def _hashes(digest: str) -> list[dict[str, str]]:
@@ -67,27 +62,27 @@ def _properties(**values: str) -> list[dict[str, str]]:
     return [{"name": f"udacimed-edge:{name}", "value": value} for name, value in values.items()]
 
 
-def _toolkit(facts: Facts) -> dict[str, Any]:
-    return {"type": "application", "name": "udacimed-edge", "version": facts.toolkit_version}
+def _toolkit(spec: BundleSpec) -> dict[str, Any]:
+    return {"type": "application", "name": "udacimed-edge", "version": spec.toolkit_version}
 
 
-def _bundle(name: str, profile: DeviceProfile, facts: Facts) -> dict[str, Any]:
+def _bundle(spec: BundleSpec) -> dict[str, Any]:
     return {
         "type": "application",
-        "bom-ref": name,
-        "name": name,
-        "version": facts.report_digest[:12],
-        "description": _marked(facts, f"What {profile.title} needs to screen radiographs offline."),
-        "properties": _properties(device=profile.name, rehearsal=str(facts.rehearsal).lower()),
+        "bom-ref": spec.name,
+        "name": spec.name,
+        "version": spec.report.report_digest[:12],
+        "description": marked(spec.report, f"What {spec.profile.title} needs to screen radiographs offline."),
+        "properties": _properties(device=spec.profile.name, rehearsal=str(spec.rehearsal).lower()),
     }
 
 
-def _runner(facts: Facts) -> dict[str, Any]:
+def _runner(spec: BundleSpec) -> dict[str, Any]:
     return {
         "type": "application",
         "bom-ref": _RUNNER,
         "name": _RUNNER,
-        "version": facts.toolkit_version,
+        "version": spec.toolkit_version,
         "description": "Reads radiographs and asks the model; of the toolkit, its folder runtime alone.",
     }
 
@@ -103,79 +98,99 @@ def _library(wheel: Wheel) -> dict[str, Any]:
     }
 
 
-def _model(facts: Facts) -> dict[str, Any]:
-    described = f"{facts.summary} {facts.notice}"
+def _model(spec: BundleSpec) -> dict[str, Any]:
+    report = spec.report
     return {
         "type": "machine-learning-model",
         "bom-ref": _MODEL,
-        "name": facts.artifact,
-        "version": facts.artifact_digest[:12],
-        "description": _marked(facts, described),
+        "name": spec.artifact,
+        "version": spec.artifact_digest[:12],
+        "description": marked(report, f"{spec.summary} {spec.notice}"),
         "properties": _properties(
-            artifact_digest=facts.artifact_digest,
-            decision_threshold=repr(facts.threshold),
-            decision_threshold_origin=facts.threshold_origin,
-            report_digest=facts.report_digest,
-            policy_digest=facts.policy_digest,
+            artifact_digest=spec.artifact_digest,
+            decision_threshold=repr(report.threshold),
+            decision_threshold_origin=report.threshold_origin,
+            report_digest=report.report_digest,
+            policy_digest=report.policy.digest,
         ),
         "modelCard": {
-            "modelParameters": _parameters(facts),
-            "quantitativeAnalysis": {"performanceMetrics": _metrics(facts)},
-            "considerations": _considerations(facts),
+            "modelParameters": _parameters(report),
+            "quantitativeAnalysis": {"performanceMetrics": _metrics(report)},
+            "considerations": _considerations(spec),
         },
-        "pedigree": {"ancestors": [_source(facts)]},
+        "pedigree": {"ancestors": [_source(report)]},
     }
 
 
-def _source(facts: Facts) -> dict[str, Any]:
+def _source(report: Report) -> dict[str, Any]:
     """The model it was converted from."""
     return {
         "type": "machine-learning-model",
-        "name": facts.source_name,
-        "version": facts.source_digest[:12],
-        "hashes": _hashes(facts.source_digest),
+        "name": report.source.name,
+        "version": report.source.digest[:12],
+        "hashes": _hashes(report.source.digest),
     }
 
 
-def _parameters(facts: Facts) -> dict[str, Any]:
+def _parameters(report: Report) -> dict[str, Any]:
+    artifact = report.artifact
     return {
         "task": "binary classification of chest radiographs: normal, pneumonia",
-        "modelArchitecture": f"{facts.format} {facts.precision}, converted from {facts.source_name}",
-        "datasets": [
-            {
-                "type": "dataset",
-                "name": data.name,
-                "description": data.description,
-                "contents": {"properties": _properties(sha256_of_pixels_and_labels=data.digest)},
-            }
-            for data in facts.datasets
-        ],
-        "inputs": [{"format": facts.input}],
-        "outputs": [{"format": facts.output}],
+        "modelArchitecture": f"{artifact.format} {artifact.precision}, converted from {report.source.name}",
+        "datasets": _datasets(report),
+        "inputs": [{"format": artifact.contract["input"]}],
+        "outputs": [{"format": artifact.contract["output"]}],
     }
 
 
-def _metrics(facts: Facts) -> list[dict[str, Any]]:
-    """Each figure with its exact 95 % interval; numbers are texts in this format."""
-    test = _marked(facts, f"{facts.datasets[0].name}, at the decision threshold {facts.threshold:.6f}")
-    found = []
-    for figure in facts.figures:
-        entry: dict[str, Any] = {"type": figure.name, "value": f"{figure.value:.6f}", "slice": test}
-        if figure.low is not None and figure.high is not None:
-            bounds = {"lowerBound": f"{figure.low:.6f}", "upperBound": f"{figure.high:.6f}"}
-            entry["confidenceInterval"] = bounds
-        found.append(entry)
+def _datasets(report: Report) -> list[dict[str, Any]]:
+    """The images it was judged on, and those it was calibrated with."""
+    data, calibration = report.data, report.calibration
+    counted = f"{data.pneumonia} radiographs with pneumonia, {data.normal} without; origin: {data.origin}"
+    found = [_dataset(_judged_on(report), data.digest, f"judged it: {counted}")]
+    if calibration is not None:
+        used = f"calibrated INT8: {calibration.images} images of the {calibration.split} split"
+        found.append(_dataset("calibration images", calibration.digest, used))
     return found
 
 
-def _considerations(facts: Facts) -> dict[str, Any]:
+def _judged_on(report: Report) -> str:
+    return f"{report.data.name}, {report.data.split} split"
+
+
+def _dataset(name: str, digest: str, description: str) -> dict[str, Any]:
+    return {
+        "type": "dataset",
+        "name": name,
+        "description": description,
+        "contents": {"properties": _properties(sha256_of_pixels_and_labels=digest)},
+    }
+
+
+def _metrics(report: Report) -> list[dict[str, Any]]:
+    """Each figure with its exact 95 % interval; numbers are texts in this format."""
+    assert report.metrics is not None  # it passed
+    test = marked(report, f"{_judged_on(report)}, at the decision threshold {report.threshold:.6f}")
+    found: list[dict[str, Any]] = []
+    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+        measured = getattr(report.metrics, name)
+        if measured.value is not None and measured.clopper_pearson is not None:
+            exact = measured.clopper_pearson
+            bounds = {"lowerBound": f"{exact.low:.6f}", "upperBound": f"{exact.high:.6f}"}
+            figure = {"type": name, "value": f"{measured.value:.6f}", "slice": test}
+            found.append({**figure, "confidenceInterval": bounds})
+    return [*found, {"type": "AUC", "value": f"{report.metrics.auc:.6f}", "slice": test}]
+
+
+def _considerations(spec: BundleSpec) -> dict[str, Any]:
+    report = spec.report
     return {
         "users": ["clinicians, auditors and engineers who examine the model on a device"],
         "useCases": ["research into decision support for chest radiographs; never a diagnosis"],
-        "technicalLimitations": [_marked(facts, facts.notice), *facts.limits],
+        "technicalLimitations": [marked(report, spec.notice), *report.limits],
         "performanceTradeoffs": [
-            f"The threshold {facts.threshold:.6f} favours sensitivity over specificity: "
-            f"{facts.threshold_origin}."
+            f"The threshold {report.threshold:.6f} favours sensitivity over specificity: "
+            f"{report.threshold_origin}."
         ],
         "ethicalConsiderations": [
             {

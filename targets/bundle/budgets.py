@@ -14,7 +14,7 @@ from udacimed_edge.targets.bundle.selftest_process import SelftestMeasurement
 from udacimed_edge.targets.bundle.vectors import VECTORS
 from udacimed_edge.targets.devices.profile import DeviceProfile
 
-__all__ = ["Budgets", "check_budgets", "measure", "require_size"]
+__all__ = ["Budgets", "check_budgets", "measure", "possible_budgets", "require_size"]
 
 _HERE = "on the machine that packaged, not on the device"
 _ELSEWHERE = "not checked: Core ML runs on Apple devices; measure it there"
@@ -93,6 +93,28 @@ def check_budgets(profile: DeviceProfile, size_mib: float, measured: SelftestMea
     how |= {f.name: f"held {_HERE}: {f.bound}" for f in findings}
     figures = (f"{f.name}: {f.figure}, allowed {f.bound}" for f in findings)
     return Budgets(how, (f"size_mib: {size}", *figures, f"measured {_HERE}; self-test: {measured.selftest}"))
+
+
+def possible_budgets(profile: DeviceProfile, size_mib: float, is_coreml: bool) -> dict[str, tuple[str, ...]]:
+    """All that `check_budgets` can say of each budget of an artifact that is within them.
+
+    Args:
+        profile: The device.
+        size_mib: The artifact's size.
+        is_coreml: Whether it runs on Apple devices alone.
+    """
+    size = f"held: {size_mib:.1f} of {profile.budget.size_mib:g} MiB"
+    if is_coreml:
+        return {"size_mib": (size,), **dict.fromkeys(_MEASURED, (_ELSEWHERE,))}
+    allowed = profile.budget
+    bounds = {
+        "latency_ms": f"at most {allowed.latency_ms:g}",
+        "images_per_second": f"at least {allowed.images_per_second:g}",
+        "ram_mib": f"at most {allowed.ram_mib:g}",
+    }
+    held = {name: (f"held {_HERE}: {bound}",) for name, bound in bounds.items()}
+    ram = (_NOT_COMPARABLE,) if profile.runner is None else (*held["ram_mib"], _NOT_COMPARABLE)
+    return {"size_mib": (size,), **held, "ram_mib": ram}
 
 
 @dataclass(frozen=True)

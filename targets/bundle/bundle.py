@@ -5,43 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from udacimed_edge.core.errors import OutputError
 from udacimed_edge.core.files import files_of, output_errors, replace_directory, write_atomic
 from udacimed_edge.runtime.signature import KEY_MARK
 from udacimed_edge.targets.bundle.archive import write_zip
-from udacimed_edge.targets.bundle.bom import BOM, render_bom
-from udacimed_edge.targets.bundle.facts import Facts
-from udacimed_edge.targets.bundle.manifest import UNLISTED, Manifest, list_files, write_manifest, write_sums
-from udacimed_edge.targets.bundle.pages import Subject, write_pages
+from udacimed_edge.targets.bundle.manifest import (
+    UNLISTED,
+    list_files,
+    manifest_of,
+    write_manifest,
+    write_sums,
+)
 from udacimed_edge.targets.bundle.runner import build_runner
-from udacimed_edge.targets.bundle.signing import public_key, sign
-from udacimed_edge.targets.bundle.wheels import Wheel, fetch_wheels, pin, requirements_text
+from udacimed_edge.targets.bundle.signing import SecretKey, sign_with
+from udacimed_edge.targets.bundle.spec import BundleSpec
+from udacimed_edge.targets.bundle.wheels import Wheel, fetch_wheels, pin
 from udacimed_edge.targets.devices.profile import DeviceProfile
+from udacimed_edge.validation.report import Report
 
-__all__ = ["Supplies", "bundle_name", "close_bundle", "copy_artifact", "place_bundle"]
-
-
-@dataclass(frozen=True)
-class Supplies:
-    """What a bundle takes besides the artifact.
-
-    Attributes:
-        versions: Version by distribution that the artifact was validated with.
-        wheels: A folder to take the wheels from instead of the network.
-        key: The secret key to sign with; None to leave it unsigned.
-    """
-
-    versions: Mapping[str, str]
-    wheels: Path | None = None
-    key: Path | None = None
-
-
-def bundle_name(profile: DeviceProfile, facts: Facts) -> str:
-    """What the folder of a bundle is called."""
-    return f"{profile.name}-{facts.format}-{facts.precision}"
+__all__ = ["add_runner", "close_bundle", "copy_artifact", "place_bundle"]
 
 
 def copy_artifact(artifact: Path, folder: Path) -> Path:
@@ -58,61 +42,59 @@ def copy_artifact(artifact: Path, folder: Path) -> Path:
     return folder / artifact.name
 
 
-def close_bundle(folder: Path, subject: Subject, supplies: Supplies) -> None:
-    """Add to an artifact, its report and its self-test what runs and explains it, and the lists.
+def add_runner(
+    folder: Path, profile: DeviceProfile, report: Report, wheels: Path | None
+) -> tuple[Wheel, ...]:
+    """Add to a bundle the program that screens and the wheels it needs; none where an app loads the model.
 
     Args:
-        folder: Of the bundle, under its final name.
-        subject: What the pages are about.
-        supplies: What it takes besides.
+        folder: Of the bundle.
+        profile: The device.
+        report: The artifact's, with the versions that it was validated with.
+        wheels: A folder to take the wheels from instead of the network.
 
     Raises:
-        InputError: A wheel cannot be had, or the key cannot be used.
+        InputError: A wheel cannot be had.
         OutputError: A file cannot be written.
     """
-    profile, facts = subject.profile, subject.facts
-    wheels = _add_runner(folder, profile, facts, supplies)
-    write_pages(folder, subject)
-    write_atomic(folder / BOM, render_bom(subject.name, profile, facts, wheels).encode())
-    write_manifest(_manifest(folder, subject), folder)
-    sums = write_sums(folder)
-    if supplies.key is not None:
-        # the key goes along so that a device can show its fingerprint; what it proves is on START-HERE.txt
-        about = f"udacimed-edge bundle {subject.name}, report {facts.report_digest[:12]}"
-        sign(sums, supplies.key, f"{about}{KEY_MARK}{public_key(supplies.key)}")
-
-
-def _add_runner(folder: Path, profile: DeviceProfile, facts: Facts, supplies: Supplies) -> tuple[Wheel, ...]:
     if profile.runner is None:
         return ()
-    pinned = pin(profile.runner.requirements[facts.format], supplies.versions)
-    wheels = fetch_wheels(profile.runner, pinned, folder / "wheels", supplies.wheels)
-    write_atomic(folder / "requirements.txt", requirements_text(wheels).encode())
+    requirements = profile.runner.requirements[report.artifact.format]
     build_runner(folder).chmod(0o755)
-    return wheels
+    pinned = pin(requirements, report.environment.tools)
+    return fetch_wheels(profile.runner, pinned, folder / "wheels", wheels)
 
 
-def _manifest(folder: Path, subject: Subject) -> Manifest:
-    facts = subject.facts
-    return Manifest(
-        name=subject.name,
-        notice=facts.marked_notice,
-        device=subject.profile.name,
-        profile=subject.profile,
-        format=facts.format,
-        precision=facts.precision,
-        rehearsal=facts.rehearsal,
-        toolkit_version=facts.toolkit_version,
-        created=facts.created,
-        artifact=facts.artifact,
-        artifact_digest=facts.artifact_digest,
-        source_digest=facts.source_digest,
-        threshold=facts.threshold,
-        policy_digest=facts.policy_digest,
-        report_digest=facts.report_digest,
-        budgets=dict(subject.budgets),
-        files=list_files(folder),
-    )
+def close_bundle(
+    folder: Path,
+    spec: BundleSpec,
+    pages: Mapping[str, bytes],
+    renderers: Mapping[str, str],
+    key: SecretKey | None,
+) -> None:
+    """Add to a bundle its pages, and the lists that prove it whole.
+
+    Args:
+        folder: Of the bundle, under its final name, with everything else in it.
+        spec: What it is made from.
+        pages: The files that follow from the spec, by name.
+        renderers: What they were written and drawn with, by name and version.
+        key: What to sign with; None to leave it unsigned.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    for name, content in pages.items():
+        write_atomic(folder / name, content)
+        if name.startswith("install."):
+            (folder / name).chmod(0o755)
+    write_manifest(manifest_of(spec, renderers, list_files(folder)), folder)
+    sums = write_sums(folder)
+    if key is not None:
+        # the key goes along so that a device can show its fingerprint; what it proves is on START-HERE.txt
+        about = f"udacimed-edge bundle {spec.name}, report {spec.report.report_digest[:12]}"
+        public = key.get_public_key().to_base64().decode()
+        sign_with(sums, key, f"{about}{KEY_MARK}{public}")
 
 
 def place_bundle(folder: Path, out: Path) -> tuple[Path, Path]:

@@ -11,24 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from udacimed_edge import __version__
+from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import EdgeError, GateRefusedError
-from udacimed_edge.core.files import files_of, read_text, sha256_file
+from udacimed_edge.core.files import files_of, read_text, sha256_file, size_bytes
+from udacimed_edge.core.json_reader import read_json
+from udacimed_edge.runtime import image
 from udacimed_edge.runtime.reader import SUFFIXES
-from udacimed_edge.targets.bundle.budgets import require_size
+from udacimed_edge.targets.bundle.archive import is_as_written
+from udacimed_edge.targets.bundle.bom import BOM
+from udacimed_edge.targets.bundle.budgets import possible_budgets, require_size
 from udacimed_edge.targets.bundle.manifest import (
     MANIFEST,
+    MAX_MANIFEST_BYTES,
     SIGNATURE,
     SUMS,
     UNLISTED,
     FileEntry,
     Manifest,
     read_manifest,
+    sums_text,
 )
 from udacimed_edge.targets.bundle.runner import NAME, build_runner
-from udacimed_edge.targets.bundle.signing import verify
+from udacimed_edge.targets.bundle.signing import PublicKey, verify
+from udacimed_edge.targets.bundle.vectors import POOL, VECTORS, image_names, tolerance_for, vector_fields
 from udacimed_edge.targets.devices.profile import FormatChoice, Runner, load_profiles
+from udacimed_edge.validation.report import Report
 
 __all__ = [
+    "MADE_AGAIN",
     "Contents",
     "NotCheckedError",
     "check_bom",
@@ -42,7 +52,7 @@ __all__ = [
     "check_runner",
     "check_signature",
     "check_vectors",
-    "check_wheels",
+    "check_zip",
     "require",
 ]
 
@@ -52,10 +62,11 @@ _PARTS = {
 """What every bundle holds beside its artifact and `UNLISTED`."""
 _RUNS, _INSTALLERS = {NAME, "requirements.txt"}, {"install.sh", "install.bat"}
 _IN_AN_APP = {"README.md"}
+MADE_AGAIN = frozenset({"README.md", "requirements.txt", *_INSTALLERS})
+"""What only some devices' bundles hold of what can be made again."""
 _PICTURE, _WHEEL = re.compile(r"selftest/[0-9]+\.png"), re.compile(r"wheels/[A-Za-z0-9._+-]+\.whl")
 
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
 
 
 class NotCheckedError(EdgeError):
@@ -68,17 +79,23 @@ class Contents:
 
     Attributes:
         folder: It, without links and special files.
-        public_key: minisign's public key, a file or its base64 line; None where nobody named one.
+        public_key: Who must have signed it; None where nobody named one.
+        archive: The zip that the folder was unpacked from; None where it is a folder.
     """
 
     folder: Path
-    public_key: str | None
+    public_key: PublicKey | None
+    archive: Path | None = None
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The relative POSIX path of every file."""
+        return frozenset(file.relative_to(self.folder).as_posix() for file in files_of(self.folder))
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of every file as it is now, by its relative POSIX path."""
-        files = files_of(self.folder)
-        return {file.relative_to(self.folder).as_posix(): sha256_file(file) for file in files}
+        return {name: sha256_file(self.folder / name) for name in sorted(self.names)}
 
     @cached_property
     def sums(self) -> dict[str, str]:
@@ -102,6 +119,15 @@ class Contents:
         """
         return read_manifest(self.folder / MANIFEST)
 
+    @cached_property
+    def vectors(self) -> dict[str, Any]:
+        """The self-test.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return read_json(self.folder / VECTORS / "vectors.json", "a self-test", MAX_MANIFEST_BYTES)[0]
+
     @property
     def artifact(self) -> Path:
         """The artifact."""
@@ -123,25 +149,42 @@ def require(holds: bool, otherwise: str) -> None:
         raise GateRefusedError(otherwise)
 
 
+def check_zip(bundle: Contents) -> str:
+    """The zip is the one that its writer makes of these files."""
+    if bundle.archive is None:
+        raise NotCheckedError("this is a folder; its zip is checked when it is named instead")
+    written = is_as_written(bundle.archive, bundle.folder)
+    if not written and bundle.manifest.schema_version == 1:
+        # what was read was put together again from its headers, and came to the same bytes
+        return "packed again by another program, without a byte that belongs to no listed file"
+    require(written, "packing its files again does not give the same zip: another program packed it")
+    name = bundle.folder.name
+    require(name == bundle.manifest.name, f"its folder is called {name}, the bundle {bundle.manifest.name}")
+    return "packing its files again gives the same zip, byte for byte"
+
+
 def check_files(bundle: Contents) -> str:
     """Every file is listed, and every listed file is there."""
-    there = bundle.digests.keys() - {SUMS, SIGNATURE}
+    there = bundle.names - {SUMS, SIGNATURE}
     missing, extra = sorted(bundle.sums.keys() - there), sorted(there - bundle.sums.keys())
     require(not missing, f"missing: {', '.join(missing)}")
     require(not extra, f"not part of the bundle: {', '.join(extra)}")
-    return f"{len(bundle.digests)}, none missing, none extra"
+    return f"{len(bundle.names)}, none missing, none extra"
 
 
 def check_digests(bundle: Contents) -> str:
     """Every file is as it was when the list was made."""
     changed = [name for name, digest in bundle.sums.items() if bundle.digests.get(name, digest) != digest]
     require(not changed, f"changed since it was packaged: {', '.join(changed)}")
+    canonical = sums_text(bundle.sums) == read_text(bundle.folder / SUMS)
+    require(canonical, f"{SUMS} is not as its writer writes it")
     return f"{len(bundle.sums)} files are as {SUMS} lists them"
 
 
 def check_signature(bundle: Contents) -> str:
     """Whoever holds the key signed the list of digests."""
-    signed = SIGNATURE in bundle.digests
+    signed = SIGNATURE in bundle.names
+    require(signed or not bundle.manifest.signed, f"it was signed, and {SIGNATURE} was taken away")
     if bundle.public_key is None:
         there = "there is one; verify it with --public-key" if signed else "the bundle is not signed"
         raise NotCheckedError(f"{there}. Without it, a bundle that was forged as a whole is not noticed")
@@ -214,27 +257,69 @@ def check_profile(bundle: Contents) -> str:
 
 
 def check_budgets(bundle: Contents) -> str:
-    """What only the device can show."""
+    """What only the device can show, in the words that the writer has for it."""
+    manifest = bundle.manifest
+    size = size_bytes(bundle.artifact) / 2**20
+    known = possible_budgets(manifest.profile, size, is_coreml=manifest.format == "coreml")
+    wrong = sorted(name for name, text in manifest.budgets.items() if text not in known.get(name, ()))
+    missing = sorted(known.keys() - manifest.budgets.keys())
+    require(not wrong and not missing, f"no such finding is written: {', '.join(wrong or missing)[:80]}")
     how = (f"{name} {text}" for name, text in bundle.manifest.budgets.items() if name != "size_mib")
     found = "; ".join(how) or "not measured"
     raise NotCheckedError(f"memory and speed, which only the device shows. When it was packaged: {found}")
 
 
-def check_vectors(bundle: Contents) -> str:
-    """The self-test is the artifact's own."""
-    vectors = _json(bundle, "selftest/vectors.json")
+def check_vectors(bundle: Contents, report: Report) -> str:
+    """The self-test is the artifact's own, whole, and as strict as it has to be."""
+    vectors, names = bundle.vectors, image_names()
     require(vectors.get("artifact_sha256") == bundle.manifest.artifact_digest, "it is another artifact's")
-    images = vectors.get("images")
-    if not isinstance(images, list) or not images:
-        raise GateRefusedError("it names no images")
-    there = all(isinstance(name, str) and f"selftest/{name}" in bundle.digests for name in images)
-    require(there, "it names images that are not in the bundle")
-    return f"{len(images)} images, for this very artifact"
+    require(vectors.get("images") == names, f"it does not name the {len(names)} images of a self-test")
+    there = {name for name in bundle.digests if name.startswith(f"{VECTORS}/")}
+    expected = {f"{VECTORS}/{name}" for name in (*names, "vectors.json")}
+    require(there == expected, f"missing or too much: {', '.join(sorted(there ^ expected))}")
+    wrong = [name for name, value in vector_fields(report).items() if vectors.get(name) != value]
+    require(not wrong, f"{', '.join(wrong)} are not what the report gives")
+    tolerance, threshold = tolerance_for(report)[0], report.threshold
+    answers = vectors.get("probabilities")
+    require(_are_probabilities(answers, len(names)), f"it does not name {len(names)} probabilities")
+    near = [p for p in answers or () if abs(p - threshold) <= tolerance]
+    require(not near, f"{len(near)} answers lie within the tolerance of the threshold")
+    more = vectors.keys() - {*vector_fields(report), "computed_by", "images", "probabilities"}
+    require(not more, f"it says more than a self-test does: {', '.join(sorted(more))[:80]}")
+    require(isinstance(vectors.get("computed_by"), str), "it does not say what computed its answers")
+    _require_our_radiographs(bundle, names)
+    return f"{len(names)} images, for this very artifact, tolerance {tolerance:g}"
+
+
+def _are_probabilities(answers: object, count: int) -> bool:
+    return (
+        isinstance(answers, list)
+        and len(answers) == count
+        and all(isinstance(answer, float) and 0 <= answer <= 1 for answer in answers)
+    )
+
+
+def _require_our_radiographs(bundle: Contents, names: list[str]) -> None:
+    """Make sure that the images are those that every self-test is chosen from, each once and in order.
+
+    Raises:
+        GateRefusedError: One is another picture.
+    """
+    pool = [image.tobytes() for image in open_data("synthetic").read("test").images[:POOL]]
+    found = []
+    for name in names:
+        try:
+            pixels = image.load(bundle.folder / VECTORS / name).pixels.tobytes()
+        except (image.ImageError, OSError) as error:
+            raise GateRefusedError(f"{name} cannot be read: {error}") from error
+        require(pixels in pool, f"{name} is none of the synthetic radiographs")
+        found.append(pool.index(pixels))
+    require(found == sorted(set(found)), "its images are not in order, each once")
 
 
 def check_bom(bundle: Contents) -> str:
     """The bill of materials is one, and the artifact's own."""
-    bom = _json(bundle, "bom.cdx.json")
+    bom, _ = read_json(bundle.folder / BOM, "a bill of materials")
     require(bom.get("bomFormat") == "CycloneDX", "it is not a CycloneDX document")
     require(
         f'"{bundle.manifest.artifact_digest}"' in json.dumps(bom), "it does not name the artifact's digest"
@@ -253,47 +338,3 @@ def check_runner(bundle: Contents) -> str:
     version = bundle.manifest.toolkit_version
     require(version != __version__, f"{NAME} is not what udacimed-edge {__version__} builds")
     raise NotCheckedError(f"{NAME} was built by udacimed-edge {version}; this is {__version__}")
-
-
-def check_wheels(bundle: Contents) -> str:
-    """The wheels are those that will be installed, and for this device."""
-    if bundle.runner is None:
-        raise NotCheckedError(f"{bundle.manifest.device} installs none")
-    wheels = {name: digest for name, digest in bundle.digests.items() if name.startswith("wheels/")}
-    required = set(_HASH.findall(read_text(bundle.folder / "requirements.txt")))
-    require(bool(wheels), "there are none")
-    unpinned = sorted(name for name, digest in wheels.items() if digest not in required)
-    require(not unpinned, f"requirements.txt does not pin {', '.join(unpinned)}")
-    lost = len(required - set(wheels.values()))
-    require(not lost, f"{lost} that requirements.txt pins are not there")
-    foreign = sorted(name for name in wheels if not _is_for(bundle.runner, name))
-    require(not foreign, f"not for {bundle.manifest.device}: {', '.join(foreign)}")
-    wanted = {_distribution(name) for name in bundle.runner.requirements[bundle.manifest.format]}
-    found = {_distribution(name.removeprefix("wheels/")) for name in wheels}
-    require(found == wanted, f"it needs {', '.join(sorted(wanted))} and holds {', '.join(sorted(found))}")
-    machine = bundle.manifest.profile.architecture
-    return f"{', '.join(sorted(found))}: {len(wheels)} wheels, pinned, for {machine}"
-
-
-def _distribution(text: str) -> str:
-    """The name that a requirement or a wheel's file name begins with, as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~]|-(?=[0-9])", text)[0]).lower()
-
-
-def _is_for(runner: Runner, name: str) -> bool:
-    """Whether a wheel's name ends in tags of the device (PyPA, "Binary distribution format")."""
-    *front, python, abi, platform = ["", "", "", *name.removesuffix(".whl").split("-")]
-    if len(front) < 5:  # distribution and version, and the three above
-        return False
-    pythons = {f"cp{version.replace('.', '')}" for version in runner.python} | {"py3"}
-    fits = bool(pythons & {*python.split(".")}) or abi == "abi3"
-    return fits and bool({*runner.platforms, "any"} & {*platform.split(".")})
-
-
-def _json(bundle: Contents, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(bundle.folder / name))
-    except (ValueError, RecursionError) as error:
-        raise GateRefusedError(f"{name} is not JSON: {error}") from error
-    require(isinstance(content, dict), f"{name} is not a JSON object")
-    return dict(content)

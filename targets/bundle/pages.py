@@ -5,18 +5,15 @@ from __future__ import annotations
 import shlex
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from udacimed_edge.core.files import write_atomic
-from udacimed_edge.targets.bundle.facts import REHEARSAL, Facts
+from udacimed_edge.targets.bundle.spec import REHEARSAL, BundleSpec
 from udacimed_edge.targets.bundle.vectors import COUNT
-from udacimed_edge.targets.devices.profile import DeviceProfile
 
-__all__ = ["Subject", "write_pages"]
+__all__ = ["render_pages"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,53 +28,24 @@ _COMPILED = {
 _INSTALL = {"linux": "install.sh", "windows": "install.bat"}
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What the pages are about.
-
-    Attributes:
-        name: The bundle's.
-        profile: The device.
-        facts: The artifact's.
-        executor: What computed the self-test's answers.
-        signed: Whether the bundle will be signed.
-        budgets: By budget, what was checked and where.
-        contact: Name and telephone of the person to call; empty for a line to be filled in by hand.
-    """
-
-    name: str
-    profile: DeviceProfile
-    facts: Facts
-    executor: str
-    signed: bool
-    budgets: Mapping[str, str]
-    contact: str = ""
+def render_pages(spec: BundleSpec) -> dict[str, bytes]:
+    """The pages that suit the device, by their name in the bundle; the same spec gives the same bytes."""
+    system, values = spec.profile.operating_system, _values(spec)
+    start = {"START-HERE.txt": _render("START-HERE.txt", values).encode()}
+    if spec.profile.runner is None:
+        return {**start, "README.md": _render("README.md", values).encode()}
+    text = _render(_INSTALL[system], values)
+    return {**start, _INSTALL[system]: (text.replace("\n", "\r\n") if system == "windows" else text).encode()}
 
 
-def write_pages(folder: Path, subject: Subject) -> None:
-    """Write the pages that suit the device.
-
-    Raises:
-        OutputError: One cannot be written.
-    """
-    system, runner = subject.profile.operating_system, subject.profile.runner
-    values = _values(subject)
-    write_atomic(folder / "START-HERE.txt", _render("START-HERE.txt", values).encode())
-    if runner is None:
-        write_atomic(folder / "README.md", _render("README.md", values).encode())
-        return
-    script = folder / _INSTALL[system]
-    text = _render(script.name, values)
-    write_atomic(script, (text.replace("\n", "\r\n") if system == "windows" else text).encode())
-    script.chmod(0o755)
-
-
-def _values(subject: Subject) -> dict[str, Any]:
-    runner, target = subject.profile.runner, subject.facts.format
-    windows = subject.profile.operating_system == "windows"
-    dicom = runner is not None and "pydicom" in runner.requirements[target]
+def _values(spec: BundleSpec) -> dict[str, Any]:
+    runner = spec.profile.runner
+    windows = spec.profile.operating_system == "windows"
+    dicom = runner is not None and "pydicom" in runner.requirements[spec.format]
     return {
-        **vars(subject),
+        **vars(spec),
+        "facts": spec,
+        "name": spec.name,
         "rehearsal": REHEARSAL,
         "runner": runner,
         "count": COUNT,
@@ -86,9 +54,9 @@ def _values(subject: Subject) -> dict[str, Any]:
         "windows": windows,
         "python": f"py -{runner.python[0]}" if windows and runner else "python3",
         "wanted": "PNG, JPEG, TIFF, BMP" + (", DICOM" if dicom else ""),
-        "compiled": _COMPILED[target],
-        "snippet": f"{target}.md",
-        "budget_line": subject.budgets["latency_ms"].partition(":")[0],
+        "compiled": _COMPILED[spec.format],
+        "snippet": f"{spec.format}.md",
+        "budget_line": spec.budgets["latency_ms"].partition(":")[0],
         "wrap": lambda text: textwrap.fill(text, 76, initial_indent="   ", subsequent_indent="   "),
     }
 

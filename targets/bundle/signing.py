@@ -1,45 +1,46 @@
 """minisign signatures (Ed25519): what is signed here can be checked without udacimed-edge, and vice versa.
 
+The cryptography and the formats are py-minisign's; here are files, messages for people, and what is refused.
 Formats of keys and signatures: https://jedisct1.github.io/minisign/#signature-format
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+import minisign
+from minisign import PublicKey, SecretKey
 
 from udacimed_edge.core.errors import GateRefusedError, InputError, OutputError
-from udacimed_edge.core.files import hash_file, read_text, write_atomic
+from udacimed_edge.core.files import write_atomic
+from udacimed_edge.core.json_reader import read_plain_text
 
-__all__ = ["SUFFIX", "generate_key", "public_key", "sign", "verify"]
+__all__ = [
+    "SUFFIX",
+    "PublicKey",
+    "SecretKey",
+    "generate_key",
+    "load_key",
+    "read_public_key",
+    "sign",
+    "sign_with",
+    "verify",
+]
 
 SUFFIX = ".minisig"
 
 _UNTRUSTED = "untrusted comment: "
 _TRUSTED = "trusted comment: "
-_KEY, _PREHASHED, _NOT_PREHASHED = b"Ed", b"ED", b"Ed"
-_PASSWORD, _NO_PASSWORD, _CHECKSUM = b"Sc", b"\0\0", b"B2"
-_NO_DERIVATION = bytes(48)
-"""Salt and cost of a password's derivation, where there is no password."""
-_NO_CHECKSUM = bytes(32)
-"""minisign 0.11 leaves the checksum of a key without a password empty."""
 _COMMENT_BYTES = 1024
 """minisign 0.11 reads trusted comments of up to 8192 bytes; this is plenty and safely below."""
 
-
-@dataclass(frozen=True)
-class _Signature:
-    key_id: bytes
-    of_digest: bytes
-    comment: str
-    of_comment: bytes
+_MAX_BYTES = 1 << 16
+"""Most that a key or signature may weigh."""
 
 
 def generate_key(secret: Path, public: Path) -> str:
@@ -55,69 +56,135 @@ def generate_key(secret: Path, public: Path) -> str:
     Raises:
         OutputError: One of the files exists, or cannot be written; then neither is made.
     """
-    key, key_id = Ed25519PrivateKey.generate(), os.urandom(8)
-    point = key.public_key().public_bytes_raw()
-    shared = base64.b64encode(_KEY + key_id + point).decode()
-    kept = _KEY + _NO_PASSWORD + _CHECKSUM + _NO_DERIVATION + key_id + key.private_bytes_raw() + point
-    kept_line = base64.b64encode(kept + _NO_CHECKSUM).decode()
-    _create(secret, f"{_UNTRUSTED}minisign secret key {_shown(key_id)}, no password\n{kept_line}\n", 0o600)
+    pair = minisign.KeyPair.generate()
+    number = _shown(_key_id(pair.public_key))
+    pair.secret_key.untrusted_comment = f"minisign secret key {number}, no password"
+    pair.public_key.untrusted_comment = f"minisign public key {number}"
+    _create(secret, bytes(pair.secret_key) + b"\n", 0o600)
     try:
-        _create(public, f"{_UNTRUSTED}minisign public key {_shown(key_id)}\n{shared}\n", 0o644)
+        _create(public, bytes(pair.public_key) + b"\n", 0o644)
     except BaseException:
         secret.unlink()
         raise
-    return shared
+    return str(pair.public_key.to_base64().decode())
 
 
-def sign(path: Path, secret: Path, comment: str) -> Path:
+def load_key(path: Path, ask: Callable[[], str] | None = None) -> SecretKey:
+    """Read a secret key.
+
+    Args:
+        path: minisign's file.
+        ask: Gives the password, where the key has one; None where nobody can be asked.
+
+    Raises:
+        InputError: It cannot be read, is none, is damaged, or its password is missing or wrong.
+    """
+    text = read_plain_text(path, "a minisign secret key", _MAX_BYTES)
+    try:
+        key = SecretKey.from_bytes(text.encode())
+        if key.is_encrypted():
+            _unlock(path, key, ask)
+        whole = _is_whole(key)
+    except minisign.Error as error:
+        raise InputError(
+            f"{path} is not a minisign secret key: {error}", "make one with: udacimed-edge keygen"
+        ) from error
+    if not whole:
+        raise InputError(f"{path} is a damaged minisign secret key", "restore it from its copy")
+    return key
+
+
+def _unlock(path: Path, key: SecretKey, ask: Callable[[], str] | None) -> None:
+    if ask is None:
+        raise InputError(
+            f"{path} is protected by a password, and nobody can be asked for it here",
+            f"take it off with: minisign -C -W -s {path}; or make a key without one with: minisign -G -W",
+        )
+    try:
+        key.decrypt(ask())
+    except minisign.Error as error:
+        raise InputError(
+            f"{path} cannot be opened: {error}", "give the password that it was made with"
+        ) from error
+
+
+def _is_whole(key: SecretKey) -> bool:
+    """Whether its public half belongs to its secret one, and its checksum to both.
+
+    minisign 0.11 leaves the checksum of a key without a password empty.
+    """
+    content = base64.b64decode(key.to_base64())
+    computed = hashlib.blake2b(b"Ed" + content[54:126], digest_size=32).digest()
+    try:
+        key.get_public_key().verify(b"", key.sign(b"", trusted_comment=""))
+    except minisign.VerifyError:
+        return False
+    return content[126:] in (bytes(32), computed)
+
+
+def sign(path: Path, secret: Path, comment: str, ask: Callable[[], str] | None = None) -> Path:
     """Sign a file; the same file, key and comment give the same signature.
 
     Args:
         path: The file.
-        secret: A secret key without a password.
+        secret: A secret key.
         comment: One line that is signed too and shown when the signature is verified.
+        ask: Gives the password, where the key has one.
 
     Returns:
         The signature: `path` with ".minisig" behind it; an older one is replaced.
 
     Raises:
-        InputError: The file or key cannot be read, the key has a password, or the comment is not one
-            line of at most 1024 bytes.
+        InputError: As for `load_key`; or the file cannot be read, or the comment is not one line of at most
+            1024 bytes.
         OutputError: The signature cannot be written.
     """
+    return sign_with(path, load_key(secret, ask), comment)
+
+
+def sign_with(path: Path, key: SecretKey, comment: str) -> Path:
+    """Sign a file with a key from `load_key`; otherwise as `sign`."""
     if not comment.isprintable() or len(comment.encode()) > _COMMENT_BYTES:
         raise InputError(f"a signature's comment is one printable line of at most {_COMMENT_BYTES} bytes")
-    key_id, key = _read_secret(secret)
-    of_digest = key.sign(hash_file(path, "blake2b"))
-    of_comment = key.sign(of_digest + comment.encode())
+    with _opened(path) as stream:
+        signed = _line(bytes(key.sign(stream, trusted_comment="")), 1)
+    # over the bytes themselves: py-minisign's own comments are ASCII, and a clinic's name need not be
+    of_comment = _line(bytes(key.sign(signed[10:] + comment.encode(), prehash=False, trusted_comment="")), 1)
     lines = (
         f"{_UNTRUSTED}verify with: minisign -V -p PUBLIC_KEY_FILE -m SIGNED_FILE",
-        base64.b64encode(_PREHASHED + key_id + of_digest).decode(),
+        base64.b64encode(signed).decode(),
         f"{_TRUSTED}{comment}",
-        base64.b64encode(of_comment).decode(),
+        base64.b64encode(of_comment[10:]).decode(),
     )
     signature = path.with_name(path.name + SUFFIX)
     write_atomic(signature, "".join(f"{line}\n" for line in lines).encode())
     return signature
 
 
-def public_key(secret: Path) -> str:
-    """The public key that belongs to a secret one, as one line of base64.
+def read_public_key(key: str | Path) -> PublicKey:
+    """Minisign's public key: a file, or its base64 line.
 
     Raises:
-        InputError: As for `sign`.
+        InputError: It cannot be read, or is none.
     """
-    key_id, key = _read_secret(secret)
-    return base64.b64encode(_KEY + key_id + key.public_key().public_bytes_raw()).decode()
+    try:
+        if isinstance(key, str) and len(key) == 56 and not Path(key).exists():
+            return PublicKey.from_base64(key)
+        return PublicKey.from_bytes(read_plain_text(Path(key), "a minisign public key", _MAX_BYTES).encode())
+    except (minisign.Error, ValueError) as error:  # ValueError: base64 of characters beyond ASCII
+        raise InputError(
+            f"{key} is not a minisign public key",
+            "name the .pub file, or give its second line: 56 characters that begin with RW",
+        ) from error
 
 
-def verify(path: Path, signature: Path, public_key: str | Path) -> str:
+def verify(path: Path, signature: Path, public_key: PublicKey | str | Path) -> str:
     """Verify a file's signature.
 
     Args:
         path: The signed file.
         signature: Its `.minisig`.
-        public_key: minisign's public key: the file, or its base64 line.
+        public_key: minisign's public key: read already, its file, or its base64 line.
 
     Returns:
         The trusted comment.
@@ -126,24 +193,43 @@ def verify(path: Path, signature: Path, public_key: str | Path) -> str:
         InputError: The file, signature or key cannot be read, or is none.
         GateRefusedError: The signature is another key's, or file or comment are not what was signed.
     """
-    key_id, key = _read_public(public_key)
-    signed = _read_signature(signature)
-    if signed.key_id != key_id:
+    key = public_key if isinstance(public_key, PublicKey) else read_public_key(public_key)
+    signed, signer = _read_signature(signature)
+    if signer != _key_id(key):
         raise GateRefusedError(
-            f"{signature} was made with the key {_shown(signed.key_id)}, not with {_shown(key_id)}",
+            f"{signature} was made with the key {_shown(signer)}, not with {_shown(_key_id(key))}",
             "ask whoever signed it for the public key, and not over the way the file came",
         )
-    if not _holds(key, signed.of_digest, hash_file(path, "blake2b")):
+    try:
+        with _opened(path) as stream:
+            key.verify(stream, signed)
+    except minisign.VerifyError as error:
         raise GateRefusedError(
-            f"{path} is not what was signed with the key {_shown(key_id)}",
+            f"{path}, or the comment of its signature, is not what was signed with the key {_shown(signer)}",
             "it, or its signature, was changed: do not use it, get a new copy",
-        )
-    if not _holds(key, signed.of_comment, signed.of_digest + signed.comment.encode()):
-        raise GateRefusedError(
-            f"the trusted comment in {signature} is not what was signed with the key {_shown(key_id)}",
-            "it was changed: do not use it, get a new copy",
-        )
-    return signed.comment
+        ) from error
+    return str(signed.trusted_comment)
+
+
+def _read_signature(path: Path) -> tuple[minisign.Signature, bytes]:
+    """A signature and the number of its key."""
+    text = read_plain_text(path, "a minisign signature", _MAX_BYTES)
+    try:
+        found = minisign.Signature.from_bytes(text.encode())
+    except (minisign.Error, ValueError) as error:
+        raise InputError(f"{path} is not a minisign signature, or is damaged: {error}") from error
+    if not found.is_prehashed():
+        raise InputError(f"{path} is a signature of minisign's old kind", "sign without the option -l")
+    return found, _line(bytes(found), 1)[2:10]
+
+
+def _line(content: bytes, number: int) -> bytes:
+    """What a base64 line of a key or signature holds: two letters, the key's number, and the rest."""
+    return base64.b64decode(content.split(b"\n")[number])
+
+
+def _key_id(key: PublicKey) -> bytes:
+    return base64.b64decode(key.to_base64())[2:10]
 
 
 def _shown(key_id: bytes) -> str:
@@ -151,73 +237,14 @@ def _shown(key_id: bytes) -> str:
     return f"{int.from_bytes(key_id, 'little'):016X}"
 
 
-def _holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+def _opened(path: Path) -> BinaryIO:
     try:
-        key.verify(signature, message)
-    except InvalidSignature:
-        return False
-    return True
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _decoded(line: str) -> bytes:
-    """The bytes of a base64 line; empty where it is none."""
-    try:
-        return base64.b64decode(line, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def _key_line(path: Path) -> bytes:
-    """The second line of a key file, decoded; empty where there is none."""
-    lines = read_text(path).splitlines()
-    return _decoded(lines[1]) if len(lines) == 2 and lines[0].startswith(_UNTRUSTED) else b""
-
-
-def _read_public(public_key: str | Path) -> tuple[bytes, Ed25519PublicKey]:
-    key = _decoded(public_key) if isinstance(public_key, str) else b""
-    if len(key) != 42:
-        key = _key_line(Path(public_key))
-    if len(key) != 42 or not key.startswith(_KEY):
-        raise InputError(
-            f"{public_key} is not a minisign public key",
-            "name the .pub file, or give its second line: 56 characters that begin with RW",
-        )
-    return key[2:10], Ed25519PublicKey.from_public_bytes(key[10:])
-
-
-def _read_secret(path: Path) -> tuple[bytes, Ed25519PrivateKey]:
-    content = _key_line(path)
-    if len(content) != 158 or content[:2] != _KEY or content[4:6] != _CHECKSUM:
-        raise InputError(f"{path} is not a minisign secret key", "make one with: udacimed-edge keygen")
-    if content[2:4] == _PASSWORD:
-        raise InputError(
-            f"{path} is protected by a password, which udacimed-edge cannot take",
-            f"take it off with: minisign -C -W -s {path}; or make a key without one with: minisign -G -W",
-        )
-    key_id, seed, point, checksum = content[54:62], content[62:94], content[94:126], content[126:]
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    computed = hashlib.blake2b(_KEY + content[54:126], digest_size=32).digest()
-    whole = checksum in (_NO_CHECKSUM, computed) and key.public_key().public_bytes_raw() == point
-    if content[2:4] != _NO_PASSWORD or not whole:
-        raise InputError(f"{path} is a damaged minisign secret key", "restore it from its copy")
-    return key_id, key
-
-
-def _read_signature(path: Path) -> _Signature:
-    lines = read_text(path).removesuffix("\n").split("\n")
-    if len(lines) != 4 or not lines[0].startswith(_UNTRUSTED) or not lines[2].startswith(_TRUSTED):
-        raise InputError(f"{path} is not a minisign signature, or is damaged")
-    of_file, of_comment = _decoded(lines[1]), _decoded(lines[3])
-    if len(of_file) != 74 or len(of_comment) != 64:
-        raise InputError(f"{path} is damaged: its lines are not whole")
-    if of_file.startswith(_NOT_PREHASHED):
-        raise InputError(f"{path} is a signature of minisign's old kind", "sign without the option -l")
-    if not of_file.startswith(_PREHASHED):
-        raise InputError(f"{path} is a signature of an unknown kind")
-    return _Signature(of_file[2:10], of_file[10:], lines[2].removeprefix(_TRUSTED), of_comment)
-
-
-def _create(path: Path, text: str, mode: int) -> None:
+def _create(path: Path, content: bytes, mode: int) -> None:
     """Write a file that must not exist yet.
 
     Raises:
@@ -232,8 +259,8 @@ def _create(path: Path, text: str, mode: int) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "name another file") from error
     try:
-        with os.fdopen(handle, "w", encoding="ascii", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

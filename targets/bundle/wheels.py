@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.core.files import output_errors, sha256_file
 from udacimed_edge.targets.devices.profile import Runner
 
@@ -61,7 +61,7 @@ def fetch_wheels(
 
     Raises:
         InputError: pip is missing, there is no such wheel, or the network is away.
-        OutputError: The folder cannot be made.
+        OutputError: The folder cannot be made, or the disk is full.
     """
     if source is not None and not source.is_dir():
         raise InputError(f"there is no folder of wheels at {source}", "name another with --wheels")
@@ -73,6 +73,11 @@ def fetch_wheels(
         command = [sys.executable, "-m", "pip", "download", *options, *offline, *runner.pip_options(python)]
         ended = subprocess.run([*command, *pinned], capture_output=True, text=True, check=False)
         if ended.returncode:
+            if "[Errno 28]" in ended.stderr:  # ENOSPC, here or where pip keeps what it downloads
+                raise OutputError(
+                    f"cannot write {into}: pip found no space left on the disk",
+                    "free some space there and in the temporary folder, or name another folder with --out",
+                )
             raise _refusal(ended.stderr, runner, python, source)
     return tuple(_wheel(file) for file in sorted(into.glob("*.whl")))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +13,7 @@ from udacimed_edge.core.artifact import Precision
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.core.files import write_atomic
 from udacimed_edge.core.json_reader import read_plain_text
+from udacimed_edge.core.words import did_you_mean
 from udacimed_edge.runtime.formats import FORMATS
 
 if sys.version_info >= (3, 11):
@@ -205,7 +204,7 @@ def find_profile(name: str) -> DeviceProfile:
     profiles = load_profiles()
     if name not in profiles:
         raise InputError(
-            f"there is no device '{name}'{_nearest(name, profiles)}",
+            f"there is no device '{name}'{did_you_mean(name, profiles)}",
             f"known: {', '.join(profiles)}; a device of your own: --profile FILE",
         )
     return profiles[name]
@@ -247,11 +246,6 @@ def _problem(kind: str, location: tuple[int | str, ...], message: str) -> str:
     if kind == "extra_forbidden":
         models = (DeviceProfile, InstructionSets, FormatChoice, Budget, Runner)
         known = [name for model in models for name in model.model_fields]
-        message = f"there is no such field{_nearest(str(location[-1]), known)}"
+        message = f"there is no such field{did_you_mean(str(location[-1]), known)}"
     message = message.removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -339,7 +339,7 @@ def test_a_missing_extra_names_the_pip_command(
     images = np.tile(np.arange(64, dtype=np.uint8), (320, 64, 1))
     with pytest.raises(ExtraMissingError, match="no_such_library") as caught:
         convert(absent, row.precisions[0], small_program, images, tmp_path)
-    assert f"pip install 'udacimed-edge[{row.extra}]'" in caught.value.hint
+    assert f"pip install '.[{row.extra}]'" in caught.value.hint
 
 
 @pytest.mark.parametrize("row", [r for r in FORMATS.values() if r.calibrated], ids=lambda row: row.name)

@@ -8,37 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge.targets.bundle.facts import DataFacts, Facts, Figure
+from udacimed_edge.targets.bundle.spec import BundleSpec
+from udacimed_edge.targets.devices.profile import find_profile
+from udacimed_edge.validation.report import Report, read_report
+
+KEPT = Path(__file__).parent / "kept" / "0.1.0.zip"
+
+
+@pytest.fixture(scope="session")
+def kept_report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of a kept bundle: an ORT INT8 artifact that passed a rehearsal."""
+    folder = tmp_path_factory.mktemp("kept")
+    with zipfile.ZipFile(KEPT) as kept:
+        name = next(name for name in kept.namelist() if name.endswith("/report.json"))
+        (folder / "report.json").write_bytes(kept.read(name))
+    return read_report(folder / "report.json")
 
 
 @pytest.fixture
-def facts() -> Facts:
-    """An artifact that was judged on real radiographs."""
-    return Facts(
-        title="ort int8 of source",
-        rehearsal=False,
-        created="2026-11-22T11:06:53+00:00",
-        toolkit_version="0.1.0",
-        format="ort",
-        precision="int8",
+def spec(kept_report: Report) -> BundleSpec:
+    """A bundle for a laptop, as if its artifact had been judged on real radiographs."""
+    data = kept_report.data.model_copy(update={"origin": "custom", "name": "file.npz"})
+    changes = {"rehearsal": False, "title": "ort int8 of source", "data": data, "threshold": 0.25}
+    return BundleSpec(
+        profile=find_profile("clinic-laptop"),
+        report=kept_report.model_copy(update=changes),
         artifact="model.ort",
-        artifact_digest="a" * 64,
-        input="gray radiograph",
-        output="two logits",
-        source_name="source",
-        source_digest="5" * 64,
-        threshold=0.25,
-        threshold_origin="a test",
-        policy_digest="b" * 64,
-        report_digest="c" * 64,
         summary="Of 390 radiographs with pneumonia, this artifact missed 3.",
-        figures=(Figure("sensitivity", 0.9923, 0.9777, 0.9984), Figure("AUC", 0.97)),
-        datasets=(
-            DataFacts("file.npz, test split", "d" * 64, "judged it"),
-            DataFacts("calibration images", "e" * 64, "calibrated INT8"),
-        ),
-        limits=("Not a medical device.", "Elsewhere it may fail."),
-        notice="Not a diagnosis.",
+        executor="a test",
+        signed=False,
+        budgets={"latency_ms": "held on the machine that packaged, not on the device: at most 30"},
+        toolkit_version="0.1.0",
     )
 
 

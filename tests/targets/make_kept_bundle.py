@@ -1,9 +1,9 @@
 """Makes a bundle as small as those in `kept/`: `python tests/targets/make_kept_bundle.py OUT`.
 
 The model is a toy, fitted to the built-in synthetic set, that passes the policy on it: a rehearsal, and no
-evidence of anything. OUT/ort-int8 is the artifact, OUT/kept.zip its bundle for a phone, compressed for the
-repository, OUT/kept.pub the key it is signed with. Whoever releases a version copies these two to
-`kept/VERSION.zip` and `kept/VERSION.pub`, and leaves those of earlier versions as they are.
+evidence of anything. OUT/ort-int8 is the artifact, OUT/kept.zip its bundle for a phone, OUT/kept.pub the
+key it is signed with. Whoever releases a version copies these two to `kept/VERSION.zip` and
+`kept/VERSION.pub`, and leaves those of earlier versions as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from udacimed_edge.validation.metrics.metrics import highest_threshold
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.package import PackageRequest, package
-from udacimed_edge.workflow.plan import Item, Plan
+from udacimed_edge.workflow.plan import ConversionPlan, Item
 
 
 class Toy(nn.Module):
@@ -76,7 +76,7 @@ def source(data: DataSet) -> SourceModel:
 def main(out: Path) -> None:
     """Convert, judge and package."""
     data = open_data("synthetic")
-    plan = Plan((Item("ort", "int8"),), out, PolicySettings())
+    plan = ConversionPlan((Item("ort", "int8"),), out, PolicySettings())
     (result,) = convert_all(source(data), data, plan, lambda event: None)
     if result.artifact is None:
         raise SystemExit(str(result.error))
@@ -85,7 +85,7 @@ def main(out: Path) -> None:
     made = package(
         result.artifact, PackageRequest(find_profile("android-phone"), out, rehearsal=True, key=key)
     )
-    shutil.make_archive(str(out / "kept"), "zip", out, made.folder.name)
+    shutil.copyfile(made.archive, out / "kept.zip")
 
 
 if __name__ == "__main__":

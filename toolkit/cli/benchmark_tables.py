@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
 
-from udacimed_edge.benchmark.roofline import Share
-from udacimed_edge.benchmark.rounds import ArtifactMeasurement, BenchmarkPlan, ratios
-from udacimed_edge.benchmark.scores import Mark, device_marks, scoreboard, spread
+from udacimed_edge.benchmarking.roofline import Share
+from udacimed_edge.benchmarking.rounds import ArtifactMeasurement, ratios
+from udacimed_edge.benchmarking.run import BenchmarkResult
+from udacimed_edge.benchmarking.scores import Mark, device_marks, scoreboard, spread
 from udacimed_edge.core import machine
 from udacimed_edge.core.files import write_atomic
-from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.rendering.figures import latency_against_size, throughput_against_batch
 
-__all__ = ["BenchmarkResult", "tables", "write_figures", "write_json"]
-
-
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """One benchmark.
-
-    Attributes:
-        plan: How it was measured.
-        measurements: In the order in which tables show them.
-        skipped: What was named and not measured, and why.
-        profile: The device whose budgets are held against the figures; None without one.
-        shares: Of the measured peak; empty where it was not measured.
-    """
-
-    plan: BenchmarkPlan
-    measurements: Sequence[ArtifactMeasurement]
-    skipped: dict[str, str]
-    profile: DeviceProfile | None = None
-    shares: Sequence[Share] = ()
+__all__ = ["benchmark_record", "tables", "write_figures"]
 
 
 def tables(outcome: BenchmarkResult) -> list[Table | str]:
@@ -134,14 +114,9 @@ def _shares_table(shares: Sequence[Share]) -> Table:
     return table
 
 
-def write_json(outcome: BenchmarkResult, path: Path) -> None:
-    """Write every figure with the rounds behind it, whole or not at all.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    content = {
-        "schema_version": 1,
+def benchmark_record(outcome: BenchmarkResult) -> dict[str, Any]:
+    """Every figure with the rounds behind it, as JSON names them."""
+    return {
         "machine": {
             "processor": machine.processor(),
             "instruction_sets": machine.instruction_sets(),
@@ -156,7 +131,6 @@ def write_json(outcome: BenchmarkResult, path: Path) -> None:
         "shares_of_peak": [{**asdict(share), "share": share.share} for share in outcome.shares],
         "skipped": outcome.skipped,
     }
-    write_atomic(path, f"{json.dumps(content, indent=1, default=str)}\n".encode())
 
 
 def _record(m: ArtifactMeasurement, outcome: BenchmarkResult) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from udacimed_edge.cli.command import EdgeCommand, Named, OutputPath, command_text, given_options
 from udacimed_edge.cli.ending import explain, leave
 from udacimed_edge.cli.options import (
-    Named,
     built_in_option,
     chosen_model,
     data_option,
@@ -21,23 +21,29 @@ from udacimed_edge.cli.options import (
     source_options,
     targets,
 )
+from udacimed_edge.cli.output import CommandOutput, machine_options
+from udacimed_edge.core.outputs import require_writable_file
 from udacimed_edge.runtime.formats import FORMATS
 
 if TYPE_CHECKING:
-    from udacimed_edge.workflow.plan import Item
+    from collections.abc import Sequence
+
+    from udacimed_edge.workflow.plan import Item, ItemResult
 
 __all__ = ["convert"]
 
 PAGE = "report.html"
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @built_in_option
 @click.option(
     "--target",
+    "wanted",
     type=Named("target", targets),
-    help=f"{', '.join(FORMATS)}, all, or a device (see `udacimed-edge targets`).",
+    multiple=True,
+    help=f"{', '.join(FORMATS)}, all, or a device (see `udacimed-edge targets`); may be given several times.",
 )
 @click.option("--profile", type=click.Path(path_type=Path), help="A device of your own, a TOML file.")
 @click.option(
@@ -47,7 +53,7 @@ PAGE = "report.html"
 )
 @data_option
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Output folder."
+    "--out", type=OutputPath("folder"), default=Path("out"), show_default=True, help="Output folder."
 )
 @model_options
 @policy_options
@@ -72,14 +78,16 @@ PAGE = "report.html"
     help="Images that calibrate INT8: the training split, or synthetic ones and what they cost.",
 )
 @isa_option
+@machine_options
 def convert(
     model: Path | None,
     built_in: str | None,
-    target: str | None,
+    wanted: tuple[str, ...],
     profile: Path | None,
     precision: Any,
     data: str | None,
     out: Path,
+    command_output: CommandOutput,
     **options: Any,
 ) -> None:
     """Convert a model and judge each artifact from its bytes.
@@ -92,45 +100,80 @@ def convert(
     """
     from rich.console import Console
 
-    from udacimed_edge.cli.display import basis_text, processors_table, progress, result_table, stdout
+    from udacimed_edge.cli.display import progress
+    from udacimed_edge.cli.records import item_records
     from udacimed_edge.core.data import open_data
     from udacimed_edge.source.load import load_source
-    from udacimed_edge.targets.devices.profile import read_profile
     from udacimed_edge.workflow.convert import convert_all
-    from udacimed_edge.workflow.plan import ConversionPlan, device_item, plan_items
-    from udacimed_edge.workflow.report import write_html
+    from udacimed_edge.workflow.plan import ConversionPlan
 
-    console, settings = Console(stderr=True), policy_settings(options)
-    if (target is None) == (profile is None):
-        raise click.UsageError("name either --target or --profile")
-    model = chosen_model(model, built_in)
-    if profile is not None:
-        items: tuple[Item, ...] = (device_item(read_profile(profile), precision),)
-    else:
-        items = plan_items(str(target), precision)
     plan = ConversionPlan(
-        items,
+        _items(wanted, profile, precision),
         out,
-        settings,
+        policy_settings(options),
         options["min_recipe"],
         options["max_recipe"],
         options["calibrate"],
         options["isa"],
     )
-    dataset = open_data(data)
+    require_writable_file(out / PAGE, "--out")
+    source, dataset, console = chosen_model(model, built_in), open_data(data), command_output.console()
     with progress(console) as notify:
-        results = convert_all(load_source(model, source_options(options)), dataset, plan, notify)
-    screen = stdout()
+        results = convert_all(load_source(source, source_options(options)), dataset, plan, notify)
+    command_output.content["results"] = item_records(results)
+    _show(results)
+    explain(results, Console(stderr=True))
+    if _write_page(results, out):
+        console.print(f"For people: {out / PAGE}", markup=False, highlight=False, soft_wrap=True)
+    leave(results)
+    passed = next(r.artifact for r in results if r.artifact)
+    console.print(f"Next: {_next(passed, model, data)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _items(wanted: tuple[str, ...], profile: Path | None, precision: Any) -> tuple[Item, ...]:
+    """What is to be made.
+
+    Raises:
+        click.UsageError: Neither targets nor a profile are named, or both.
+    """
+    from udacimed_edge.targets.devices.profile import read_profile
+    from udacimed_edge.workflow.plan import device_item, plan_all
+
+    if bool(wanted) == (profile is not None):
+        raise click.UsageError("name either --target or --profile")
+    if profile is not None:
+        return (device_item(read_profile(profile), precision),)
+    return plan_all(wanted, precision)
+
+
+def _show(results: Sequence[ItemResult]) -> None:
+    from udacimed_edge.cli.display import basis_text, processors_table, result_table, stdout
+
+    screen, reports = stdout(), [result.report for result in results if result.report]
     screen.print(result_table(results))
-    explain(results, console)
-    reports = [result.report for result in results if result.report]
     if matrix := processors_table(reports):
         screen.print(matrix)
     if reports:
         screen.print(basis_text(reports[0]), highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_page(results: Sequence[ItemResult], out: Path) -> bool:
+    """Write the page for people; False where there is nothing to show."""
+    from udacimed_edge.workflow.report import write_html
+
+    reports = [result.report for result in results if result.report]
+    if reports:
         write_html(reports, out / PAGE)
-        console.print(f"For people: {out / PAGE}", highlight=False, soft_wrap=True)
-    leave(results)
-    passed = next(r.artifact for r in results if r.artifact)
-    command = f"udacimed-edge validate {passed.parent}" + (f" --data {data}" if data else "")
-    console.print(f"Next: {command}", highlight=False, soft_wrap=True)
+    return bool(reports)
+
+
+def _next(artifact: Path, model: Path | None, data: str | None) -> str:
+    """The command that judges an artifact again, with all that was stated of its model and its bounds."""
+    from dataclasses import fields
+
+    from udacimed_edge.source.load import SourceOptions
+    from udacimed_edge.validation.policy.policy import PolicySettings
+
+    source = ["--source", model] if model else []
+    stated = given_options({*(field.name for field in fields(SourceOptions)), *PolicySettings.model_fields})
+    return command_text(["validate", artifact.parent, *source, *stated, *(["--data", data] if data else [])])

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import click
 
+from udacimed_edge.cli.command import EdgeCommand
+from udacimed_edge.cli.output import CommandOutput, machine_options
+
 __all__ = ["doctor"]
 
 
-@click.command()
-def doctor() -> None:
+@click.command(cls=EdgeCommand)
+@machine_options
+def doctor(command_output: CommandOutput) -> None:
     """Say what is installed, what each format can do here, and what is missing.
 
     Example: udacimed-edge doctor
     """
+    from dataclasses import asdict
+
     from rich.console import Console
     from rich.table import Table
 
@@ -50,5 +56,6 @@ def doctor() -> None:
         **{f"data: {way}": found for way, found in data_found().items()},
         **machine.tool_versions(),
     }
+    command_output.content.update(formats=[asdict(health) for health in formats], facts=facts)
     for name, value in facts.items():
         console.print(f"{name:<24} {value}", markup=False, highlight=False, soft_wrap=True)

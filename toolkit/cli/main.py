@@ -19,24 +19,28 @@ from udacimed_edge.cli.optimize import optimize
 from udacimed_edge.cli.reports import compare, report
 from udacimed_edge.cli.validate import validate
 from udacimed_edge.cli.verify import verify
-from udacimed_edge.core.errors import EdgeError
+from udacimed_edge.core.errors import EXIT_CODES, EdgeError
 
 __all__ = ["cli", "main"]
 
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = f"""Take a pneumonia classifier to edge devices, and prove every artifact from its own bytes.
+
+Exit codes: {", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())}.
+
+Environment: UDACIMED_DATA names the data where --data does not; UDACIMED_DEBUG=1 shows where the program
+itself failed.
+
+Example: udacimed-edge convert --target all --data synthetic
+"""
+
+
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="udacimed-edge")
 def cli() -> None:
-    """Take a pneumonia classifier to edge devices, and prove every artifact from its own bytes.
-
-    Exit codes: 0 everything passed, 2 command line, 3 bad input, 4 missing extra, 5 conversion failed,
-    6 refused by the gate, 7 cannot write, 8 cannot be executed here, 9 a verdict on somebody's word,
-    130 interrupted.
-
-    Example: udacimed-edge convert --target all --data synthetic
-    """
+    """All commands."""
 
 
 making = (convert, validate, optimize, benchmark, report, compare)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from udacimed_edge.cli.command import EdgeCommand, OutputPath, command_text
 from udacimed_edge.cli.options import data_option, model_options, source_options
 from udacimed_edge.core.errors import GateRefusedError
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["optimize"]
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("model", metavar="[BASELINE]", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
+@click.option("--out", type=OutputPath("file"), required=True, help="The .safetensors to write.")
 @data_option
 @click.option(
     "--fine-tune", type=click.IntRange(1), metavar="EPOCHS", help="Train after each step that is not exact."
@@ -106,7 +107,7 @@ def _optimize(
     if not fine_tune:
         notify("Not fine-tuned: what the steps marked so cost was not won back; see --fine-tune EPOCHS")
     notify(f"{out}, {out.with_suffix('.optimize.json')}, {out.with_suffix('.optimize.svg')}")
-    notify(f"Next: udacimed-edge convert {out} --target all")
+    notify(f"Next: {command_text(['convert', out, '--target', 'all'])}")
 
 
 def _student(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from udacimed_edge.cli.command import Named
 from udacimed_edge.validation.policy import bounds
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from udacimed_edge.validation.policy.policy import PolicySettings
 
 __all__ = [
-    "Named",
     "Numbers",
     "built_in_option",
     "chosen_model",
@@ -30,27 +29,6 @@ __all__ = [
     "source_options",
     "targets",
 ]
-
-
-class Named(click.ParamType[str]):
-    """One of the names a function returns; a wrong one is refused with the nearest, never corrected."""
-
-    def __init__(self, name: str, names: Callable[[], list[str]]) -> None:
-        self.name = name
-        self.names = names
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name as it is.
-
-        Raises:
-            click.BadParameter: There is no such name.
-        """
-        known = self.names()
-        if value not in known:
-            near = get_close_matches(str(value), known, 1)
-            question = f"did you mean '{near[0]}'? " if near else ""
-            self.fail(f"there is no {self.name} '{value}'; {question}known: {', '.join(known)}", param, ctx)
-        return str(value)
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -100,6 +78,13 @@ def built_in_models() -> list[str]:
     return list(BUILT_IN)
 
 
+def outputs() -> list[str]:
+    """What `--output` takes."""
+    from udacimed_edge.source.outputs import OUTPUTS
+
+    return list(OUTPUTS)
+
+
 def architectures() -> list[str]:
     """What `--architecture` takes."""
     from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
@@ -109,8 +94,6 @@ def architectures() -> list[str]:
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a model's file cannot say."""
-    from udacimed_edge.source.outputs import OUTPUTS
-
     for decorate in (
         click.option(
             "--check",
@@ -121,7 +104,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--output",
-            type=click.Choice(OUTPUTS),
+            type=Named("output", outputs),
             help="What the model answers: two logits, softmax, log-softmax; one logit or sigmoid, of the "
             "second label; two sigmoids, of which pneumonia's counts.",
         ),
@@ -164,7 +147,7 @@ built_in_option = click.option(
     "--model",
     "built_in",
     type=Named("model", built_in_models),
-    help="A built-in model: reference (the default) or student (small and fast).",
+    help="A built-in model: reference (the default); student, small; student-2, not fooled by a mirror.",
 )
 
 isa_option = click.option(

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import click
 
+from udacimed_edge.cli.command import EdgeCommand, OutputPath
 from udacimed_edge.cli.options import data_option
+from udacimed_edge.cli.output import CommandOutput, machine_options
 from udacimed_edge.core.errors import GateRefusedError
+from udacimed_edge.core.outputs import require_writable_file
 
 __all__ = ["compare", "report"]
 
 PAGE = "report.html"
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("paths", metavar="PATH...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--html", type=click.Path(path_type=Path), help="The page to write; default: report.html.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="The same figures as Markdown.")
+@click.option("--html", type=OutputPath("file"), help="The page to write; default: report.html.")
+@click.option("--markdown", type=OutputPath("file"), help="The same figures as Markdown.")
 @click.option("--images", is_flag=True, help="Show missed and changed radiographs: they leave with the page.")
 @data_option
 def report(
@@ -33,6 +36,8 @@ def report(
     from udacimed_edge.core.data import open_data
     from udacimed_edge.workflow.report import collect, write_html, write_markdown
 
+    if not (html or markdown):
+        require_writable_file(Path(PAGE), "--html")
     reports = collect(paths)
     shown = open_data(data).read("test") if images else None
     if html or not markdown:
@@ -43,10 +48,11 @@ def report(
         click.echo(markdown)
 
 
-@click.command()
+@click.command(cls=EdgeCommand)
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-def compare(before: Path, after: Path) -> None:
+@machine_options
+def compare(before: Path, after: Path, command_output: CommandOutput) -> None:
     """Say what changed between two artifacts, for whom, and whether it matters under the policy.
 
     BEFORE and AFTER are folders that `convert` wrote, artifacts, or report.json files. The exit code is 6
@@ -54,10 +60,12 @@ def compare(before: Path, after: Path) -> None:
 
     Example: udacimed-edge compare out/ort-fp32 out/ort-int8
     """
+    from udacimed_edge.cli.records import change_record
     from udacimed_edge.validation.rendering.compare_text import change_markdown
     from udacimed_edge.workflow.report import compare_paths
 
     change = compare_paths(before, after)
+    command_output.content["change"] = change_record(change)
     click.echo(change_markdown(change))
     if change.reasons:
         sys.exit(GateRefusedError.exit_code)

@@ -1,20 +1,35 @@
-"""Every error a user can meet, each kind with its own exit code.
-
-click keeps 2 for a command line it cannot parse; 1 is left for a defect of ours.
-"""
+"""Every error a user can meet, each kind with its own exit code; `EXIT_CODES` is the one list of them."""
 
 from __future__ import annotations
 
 __all__ = [
+    "EXIT_CODES",
     "ConversionError",
     "EdgeError",
     "ExtraMissingError",
     "GateRefusedError",
     "InputError",
+    "OriginError",
     "OutputError",
     "StatedError",
     "UnsupportedError",
 ]
+
+EXIT_CODES = {
+    0: "everything passed",
+    1: "a defect of the toolkit's own",
+    2: "command line",  # click's own code for one that it cannot parse
+    3: "bad input",
+    4: "missing extra",
+    5: "conversion failed",
+    6: "refused by the gate",
+    7: "cannot write",
+    8: "not executed here",
+    9: "a verdict on somebody's word",
+    10: "intact, origin not proven",
+    130: "interrupted",
+}
+"""What each exit code of `udacimed-edge` means; --help and docs/errors.md say the same."""
 
 
 class EdgeError(Exception):
@@ -81,3 +96,9 @@ class StatedError(EdgeError):
     """A verdict rests on somebody's word, for the answers or for the source model, and is no proof."""
 
     exit_code = 9
+
+
+class OriginError(EdgeError):
+    """A bundle is whole, and nothing shows who made it."""
+
+    exit_code = 10

@@ -33,7 +33,7 @@ def require_installed(module: str, extra: str) -> None:
     if not is_installed(module):
         raise ExtraMissingError(
             f"the library '{module}' is not installed",
-            f"install it with: pip install 'udacimed-edge[{extra}]'",
+            f"install it with: pip install '.[{extra}]' in the project's folder",
         )
 
 

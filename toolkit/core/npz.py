@@ -41,6 +41,8 @@ def opened_npz(path: Path, hint: str) -> Iterator[zipfile.ZipFile]:
         InputError: The body or the opening failed.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe is waited for without end
+            raise InputError(f"{path} is no regular file", hint)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except EdgeError:
@@ -75,7 +77,8 @@ def read_npz(path: Path, max_bytes: int, hint: str) -> dict[str, NDArray[Any]]:
         hint: What to do where it cannot be read.
 
     Raises:
-        InputError: Damaged, with an array of Python objects, larger, or with one name twice.
+        InputError: Damaged, larger, with an array of Python objects, with one name twice, or with a text that
+            is not Unicode.
     """
     with opened_npz(path, hint) as archive:
         names = archive.namelist()
@@ -84,4 +87,16 @@ def read_npz(path: Path, max_bytes: int, hint: str) -> dict[str, NDArray[Any]]:
         keys = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
         if sum(read_header(archive, key).size_bytes for key in keys) > max_bytes:
             raise InputError(f"{path} unpacks to more than {max_bytes >> 20} MiB", hint)
-        return {key: read_array(archive, key) for key in keys}
+        arrays = {key: read_array(archive, key) for key in keys}
+    for key, array in arrays.items():
+        if array.dtype.kind == "U" and not _is_unicode(array):
+            raise InputError(
+                f"{path} is not a readable .npz file (the text '{key[:40]}' is not Unicode)", hint
+            )
+    return arrays
+
+
+def _is_unicode(texts: NDArray[Any]) -> bool:
+    """Whether each character is one: NumPy reads any 32 bits, and fails where such a text is used."""
+    codes = np.frombuffer(texts.astype(texts.dtype.newbyteorder("=")).tobytes(), np.uint32)
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any()

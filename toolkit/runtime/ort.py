@@ -33,9 +33,9 @@ def open_artifact(path: Path, threads: int = 0, provider: str = CPU) -> Predicto
     providers = list(dict.fromkeys((provider, CPU)))
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
     except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
         raise ArtifactError(f"{path} is not a model ONNX Runtime can read: {error}") from error
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
     if text is None:
         raise ArtifactError(f"{path} carries no contract: it was not made by udacimed-edge")
     entry = session.get_inputs()[0]

@@ -43,7 +43,7 @@ __all__ = [
 
 BUILT_IN = {
     name: Path(str(files("udacimed_edge") / "weights" / f"{name}.safetensors"))
-    for name in ("reference", "student")
+    for name in ("reference", "student", "student-2")
 }
 """The weights of the built-in models; the card of each lies beside it."""
 

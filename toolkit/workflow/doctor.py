@@ -48,7 +48,7 @@ def _health(row: FormatSpec) -> FormatHealth:
         convert=not {*missing} & {*row.to_convert},
         execute="no" if {*missing} & {*row.to_execute} else ", ".join(filter(None, ("yes", words))),
         missing=missing,
-        remedy=f"pip install 'udacimed-edge[{row.extra}]'" if missing else "",
+        remedy=f"pip install '.[{row.extra}]' in the project's folder" if missing else "",
     )
 
 
@@ -81,4 +81,4 @@ def data_found(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def dicom_found() -> str:
     """Whether DICOM files can be read here, or the pip command that helps."""
-    return "yes" if is_installed("pydicom") else "no: pip install 'udacimed-edge[dicom]'"
+    return "yes" if is_installed("pydicom") else "no: pip install '.[dicom]' in the project's folder"

@@ -6,44 +6,38 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from udacimed_edge import __version__
-from udacimed_edge.core.artifact import Precision, locate, report_of
+from udacimed_edge.core.artifact import REPORT_NAME, locate, report_of
 from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import GateRefusedError, InputError
 from udacimed_edge.core.files import output_errors, path_digest, staging
 from udacimed_edge.core.lock import locked
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.source.load import load_source
+from udacimed_edge.source.load import built_in_of, load_source
+from udacimed_edge.source.spec import read_spec, spec_path
 from udacimed_edge.targets.bundle.budgets import Budgets, check_budgets, measure, require_size
-from udacimed_edge.targets.bundle.bundle import (
-    Supplies,
-    bundle_name,
-    close_bundle,
-    copy_artifact,
-    place_bundle,
-)
-from udacimed_edge.targets.bundle.facts import DataFacts, Facts, Figure
-from udacimed_edge.targets.bundle.pages import Subject
+from udacimed_edge.targets.bundle.bundle import add_runner as add_runner_and_wheels
+from udacimed_edge.targets.bundle.bundle import close_bundle, copy_artifact, place_bundle
 from udacimed_edge.targets.bundle.runner import NAME, build_runner
-from udacimed_edge.targets.bundle.vectors import write_vectors
+from udacimed_edge.targets.bundle.signing import load_key
+from udacimed_edge.targets.bundle.spec import BundleSpec
+from udacimed_edge.targets.bundle.vectors import POOL, write_vectors
 from udacimed_edge.targets.devices.profile import DeviceProfile
 from udacimed_edge.validation.judging.evaluate import open_predictor
-from udacimed_edge.validation.metrics.records import Metrics
+from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.rendering.statements import sentence
 from udacimed_edge.validation.report import Report, read_report
 from udacimed_edge.workflow.convert import convert_all
+from udacimed_edge.workflow.pages import render_all, renderers, summary_of
 from udacimed_edge.workflow.plan import ConversionPlan, ItemResult, Stage, device_item
-from udacimed_edge.workflow.report import write_card, write_html
 
 __all__ = ["Package", "PackageRequest", "add_runner", "convert_for", "package"]
 
-POOL = 64
-"""Synthetic radiographs from which a self-test is chosen: twice as many as it takes."""
+
+MAX_CONTACT = 200
 
 
 @dataclass(frozen=True)
@@ -56,6 +50,8 @@ class PackageRequest:
         rehearsal: Whether an artifact that passed a rehearsal only is packaged, marked on every page.
         wheels: A folder to take the wheels from instead of the network.
         key: The secret key to sign with.
+        ask: Gives the key's password, where it has one; None where nobody can be asked.
+        contact: Name and telephone of the person to call, for START-HERE.txt.
     """
 
     profile: DeviceProfile
@@ -63,6 +59,8 @@ class PackageRequest:
     rehearsal: bool = False
     wheels: Path | None = None
     key: Path | None = None
+    ask: Callable[[], str] | None = None
+    contact: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,12 @@ def add_runner(path: Path) -> Path:
 
 
 def convert_for(
-    order: PackageRequest, data: DataSet, folder: Path, notify: Callable[[Stage | ItemResult], None]
+    request: PackageRequest, data: DataSet, folder: Path, notify: Callable[[Stage | ItemResult], None]
 ) -> Path:
     """Convert the built-in model to what suits a device best, and judge it.
 
     Args:
-        order: What was asked for.
+        request: What was asked for.
         data: Calibrates, sets thresholds and judges, as for `convert_all`.
         folder: Where the artifact goes.
         notify: Told of each stage and of the result.
@@ -107,12 +105,12 @@ def convert_for(
             artifact.
         EdgeError: The conversion failed.
     """
-    if data.origin == "synthetic" and not order.rehearsal:
+    if data.origin == "synthetic" and not request.rehearsal:
         raise GateRefusedError(
             "what is judged on synthetic images is a rehearsal, and not packaged",
             "name real radiographs with --data; or add --rehearsal, which marks every page",
         )
-    item = device_item(order.profile, None)
+    item = device_item(request.profile, None)
     (result,) = convert_all(
         load_source(None), data, ConversionPlan((item,), folder, PolicySettings()), notify
     )
@@ -121,16 +119,18 @@ def convert_for(
             result.error.hint = "its log is kept by: udacimed-edge convert, for the same device"
         raise result.error
     assert result.artifact is not None  # there is a report or an error
-    _require_proof(result.artifact, order.rehearsal)
+    _require_proof(result.artifact, request.rehearsal)
     return result.artifact
 
 
-def package(path: Path, order: PackageRequest, notify: Callable[[str], None] = lambda stage: None) -> Package:
+def package(
+    path: Path, request: PackageRequest, notify: Callable[[str], None] = lambda stage: None
+) -> Package:
     """Make the bundle of a proven artifact, whole or not at all.
 
     Args:
         path: The artifact, or the folder that `convert` wrote.
-        order: What was asked for.
+        request: What was asked for.
         notify: Told of each stage.
 
     Raises:
@@ -139,31 +139,42 @@ def package(path: Path, order: PackageRequest, notify: Callable[[str], None] = l
         ExtraMissingError: The format's runtime is not installed.
         OutputError: The bundle cannot be written.
     """
-    artifact, profile = locate(path), order.profile
-    report = _require_proof(artifact, order.rehearsal)
+    artifact, profile = locate(path), request.profile
+    if not request.contact.isprintable() or len(request.contact) > MAX_CONTACT:
+        raise InputError(f"the contact is one printable line of at most {MAX_CONTACT} characters")
+    key = None if request.key is None else load_key(request.key, request.ask)
+    report = _require_proof(artifact, request.rehearsal)
     _require_choice(report, profile)
     size_mib = require_size(artifact, profile)
     predictor = open_predictor(artifact, threads=1)
     _require_same_contract(report, predictor.contract)
-    facts = _facts(report, artifact)
-    with locked(order.out), staging(order.out) as stage:
-        folder = stage / bundle_name(profile, facts)
+    with locked(request.out), staging(request.out) as stage:
+        folder = stage / f"{profile.name}-{report.artifact.format}-{report.artifact.precision}"
         with output_errors(folder):
             folder.mkdir()
         copy = copy_artifact(artifact, folder)
-        shutil.copyfile(report_of(artifact), folder / "report.json")  # its digest is over these very bytes
-        write_html([report], folder / "report.html")
-        write_card(report, folder / "model-card.md")
+        shutil.copyfile(report_of(artifact), folder / REPORT_NAME)  # its digest is over these very bytes
         notify("self-test")
-        _write_selftest(folder, facts, predictor)
+        _write_selftest(folder, report, predictor)
         notify("measure")
         runs = copy.suffix != ".mlpackage"
         budgets = check_budgets(profile, size_mib, measure(copy, folder) if runs else None)
         notify("wheels" if profile.runner else "pages")
-        subject = Subject(folder.name, profile, facts, predictor.executor, order.key is not None, budgets.how)
-        close_bundle(folder, subject, Supplies(report.environment.tools, order.wheels, order.key))
+        wheels = add_runner_and_wheels(folder, profile, report, request.wheels)
+        spec = BundleSpec(
+            profile=profile,
+            report=report,
+            artifact=artifact.name,
+            summary=summary_of(report),
+            executor=predictor.executor,
+            signed=key is not None,
+            budgets=budgets.how,
+            toolkit_version=__version__,
+            contact=request.contact,
+        )
+        close_bundle(folder, spec, render_all(spec, wheels), renderers(), key)
         notify("zip")
-        return Package(*place_bundle(folder, order.out), budgets)
+        return Package(*place_bundle(folder, request.out), budgets)
 
 
 def _require_proof(artifact: Path, rehearsal: bool) -> Report:
@@ -172,7 +183,8 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
     Raises:
         InputError: The report is damaged.
         GateRefusedError: There is none, it is not PASS, speaks of other bytes, was judged by other bounds
-            than the policy's own, or is a rehearsal where `rehearsal` is False.
+            than the policy's own, rests on somebody's word for the source model, or is a rehearsal where
+            `rehearsal` is False.
     """
     path = report_of(artifact)
     if not path.exists():
@@ -187,6 +199,11 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
         )
     if report.verdict != "PASS":
         raise GateRefusedError(f"{artifact} is not proven: {report.reason}", "convert it on real radiographs")
+    if report.basis is None or report.basis.source == "stated":
+        raise GateRefusedError(
+            f"{artifact} is not proven: its source model is only stated, and was not computed here",
+            "validate it again, and name the model it was made from with --source",
+        )
     if report.rehearsal and not rehearsal:
         raise GateRefusedError(
             f"{artifact} is not proven: it passed a rehearsal only", "convert it on real radiographs"
@@ -197,7 +214,41 @@ def _require_proof(artifact: Path, rehearsal: bool) -> Report:
             "convert it again with this version, and without --min-sensitivity, --max-specificity-drop, "
             "--max-auc-drop and --min-agreement",
         )
+    _require_consistent(artifact, report)
+    _require_own_threshold(artifact, report)
     return report
+
+
+def _require_consistent(artifact: Path, report: Report) -> None:
+    """Judge a report again from its own numbers: its digest can be made anew by anyone, its figures cannot.
+
+    Raises:
+        GateRefusedError: Its figures do not follow from its probabilities, or the policy refuses them.
+    """
+    evidence = recompute(report)
+    wrong = wrong_figures(report, evidence)
+    broken = [str(clause) for clause in judge_again(report, evidence) if not clause.passed]
+    if wrong or broken:
+        what = f"its report contradicts itself in {', '.join(wrong)}" if wrong else "; ".join(broken)
+        raise GateRefusedError(f"{artifact} is not proven: {what}", "validate the artifact again")
+
+
+def _require_own_threshold(artifact: Path, report: Report) -> None:
+    """Make sure that a built-in model decides at its own threshold, whatever a command line said.
+
+    Raises:
+        GateRefusedError: It was judged at another.
+    """
+    path = built_in_of(report.source.digest)
+    if path is None:
+        return
+    own = read_spec(spec_path(path)).threshold
+    if report.threshold != own:
+        raise GateRefusedError(
+            f"{artifact} is not proven: it was judged at the threshold {report.threshold!r}, and that of the "
+            f"built-in model {report.source.name} is {own!r}",
+            "convert it again without --threshold",
+        )
 
 
 def _require_choice(report: Report, profile: DeviceProfile) -> None:
@@ -232,58 +283,7 @@ def _require_same_contract(report: Report, contract: Contract) -> None:
             )
 
 
-def _write_selftest(folder: Path, facts: Facts, predictor: Predictor) -> None:
+def _write_selftest(folder: Path, report: Report, predictor: Predictor) -> None:
     images = open_data("synthetic").read("test").images[:POOL]
     answers = np.array([predictor.predict(image[None])[0] for image in images])
-    write_vectors(folder, facts, images, answers, predictor.executor)
-
-
-def _facts(report: Report, artifact: Path) -> Facts:
-    assert report.metrics is not None  # it passed
-    contract = report.artifact.contract
-    return Facts(
-        title=report.title,
-        rehearsal=report.rehearsal,
-        created=report.created,
-        toolkit_version=__version__,
-        format=report.artifact.format,
-        precision=cast("Precision", report.artifact.precision),
-        artifact=artifact.name,
-        artifact_digest=report.artifact.digest,
-        input=contract["input"],
-        output=contract["output"],
-        source_name=report.source.name,
-        source_digest=report.source.digest,
-        threshold=report.threshold,
-        threshold_origin=report.threshold_origin,
-        policy_digest=report.policy.digest,
-        report_digest=report.report_digest,
-        summary=sentence(report),
-        figures=(*_figures(report.metrics), Figure("AUC", report.metrics.auc)),
-        datasets=_datasets(report),
-        limits=report.limits,
-        notice=Contract.notice,
-        processor_difference=max(
-            (row.max_difference or 0.0 for row in report.processors if not row.comparison_only), default=0.0
-        ),
-    )
-
-
-def _figures(metrics: Metrics) -> tuple[Figure, ...]:
-    found = []
-    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
-        measured = getattr(metrics, name)
-        if measured.value is not None and measured.clopper_pearson is not None:
-            exact = measured.clopper_pearson
-            found.append(Figure(name, measured.value, exact.low, exact.high))
-    return tuple(found)
-
-
-def _datasets(report: Report) -> tuple[DataFacts, ...]:
-    data, calibration = report.data, report.calibration
-    counted = f"{data.pneumonia} radiographs with pneumonia, {data.normal} without; origin: {data.origin}"
-    judged = DataFacts(f"{data.name}, {data.split} split", data.digest, f"judged it: {counted}")
-    if calibration is None:
-        return (judged,)
-    used = f"calibrated INT8: {calibration.images} images of the {calibration.split} split"
-    return (judged, DataFacts("calibration images", calibration.digest, used))
+    write_vectors(folder, report, images, answers, predictor.executor)

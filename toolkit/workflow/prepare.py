@@ -16,6 +16,7 @@ from udacimed_edge.core.data import DataSet, open_data
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.core.files import output_errors
 from udacimed_edge.runtime.contract import Contract, probability_of_pneumonia
+from udacimed_edge.validation.judging.diagnosis import describe_outputs
 from udacimed_edge.validation.judging.evaluate import check_source, data_record
 from udacimed_edge.validation.judging.inputs import AlteredImages, EvaluationInputs, SourceScores, altered
 from udacimed_edge.validation.metrics.metrics import highest_threshold
@@ -182,8 +183,9 @@ def require_good_source(inputs: EvaluationInputs) -> None:
     except GateRefusedError as error:
         raise GateRefusedError(
             f"nothing was converted: the source model {scores.name} itself, at threshold "
-            f"{scores.threshold:.4f}, does not satisfy the policy.\n{error.message}",
-            "train a better model, or state another threshold with --threshold",
+            f"{scores.threshold:.4f}, does not satisfy the policy.\n{error.message}\n"
+            f"{describe_outputs(inputs.split.labels, scores.probabilities, scores.threshold)}",
+            "check --mean, --std and --labels first; else train a better model, or state another --threshold",
         ) from error
 
 

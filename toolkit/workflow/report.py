@@ -14,7 +14,7 @@ from udacimed_edge.validation.report import Report, read_report
 
 __all__ = ["CARD_NAME", "collect", "compare_paths", "write_card", "write_html", "write_markdown"]
 
-CARD_NAME = "MODEL_CARD.md"
+CARD_NAME = "model-card.md"
 """What a model card is called beside its artifact."""
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from udacimed_edge import __version__
 from udacimed_edge.core.artifact import REPORT_NAME
 from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError
 from udacimed_edge.core.files import path_digest
@@ -27,22 +28,33 @@ from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
 from udacimed_edge.targets.bundle import inspection
 from udacimed_edge.targets.bundle.archive import require_plain, unpack
 from udacimed_edge.targets.bundle.inspection import Contents, NotCheckedError, require
-from udacimed_edge.targets.bundle.manifest import MANIFEST, SUMS
+from udacimed_edge.targets.bundle.manifest import MANIFEST, SUMS, manifest_of, manifest_text
+from udacimed_edge.targets.bundle.signing import read_public_key
+from udacimed_edge.targets.bundle.spec import BundleSpec
 from udacimed_edge.targets.bundle.vectors import VECTORS
+from udacimed_edge.targets.bundle.wheel_check import check_wheels, wheels_in
 from udacimed_edge.validation.judging.audit import count_macs, weight_dtypes
 from udacimed_edge.validation.judging.evaluate import open_predictor
 from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
 from udacimed_edge.validation.policy.clauses import Evidence
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import Report, read_report
+from udacimed_edge.workflow.compare_pages import differing, drawn_by
+from udacimed_edge.workflow.pages import HTML_NAME, render_all, renderers, summary_of
+from udacimed_edge.workflow.proofs import PROOFS
 
-__all__ = ["POLICIES", "Check", "Outcome", "verify_bundle"]
+__all__ = ["POLICIES", "Check", "Outcome", "is_origin_proven", "verify_bundle"]
 
-POLICIES = {"e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0": "0.1.0"}
+POLICIES = {
+    "e2578dff7732ed3d827c54772c2507ca6fd91b50c6e22943aa416e6f86f0b6c0": "0.1.0",
+    "478996aa330ff154a6dd1e0192892e9810d814603b6e529bd084af5aa1472215": "0.2.0",
+}
 """The digest of each version's policy, and the first version that had it."""
 
-MAX_TEXT_BYTES = 16 << 20
-"""Most that a file may weigh that is read as text at once; a report weighs 60 kB."""
+MAX_TEXT_BYTES = 8 << 20
+"""Most that a file may weigh that is read as text at once; a report weighs 60 kB, its page 110 kB."""
+
+_TEXTS = ("*.json", "*.txt", "*.md", "*.html", "*.sh", "*.bat", f"{SUMS}*")
 
 Outcome = Literal["ok", "NOT OK", "not checked"]
 
@@ -61,6 +73,16 @@ class Check:
     name: str
     detail: str
 
+    @property
+    def proves(self) -> str:
+        """What follows where it is "ok"."""
+        return PROOFS[self.name][0]
+
+    @property
+    def leaves_open(self) -> str:
+        """What does not follow."""
+        return PROOFS[self.name][1]
+
 
 @dataclass(frozen=True)
 class _Bundle(Contents):
@@ -78,6 +100,37 @@ class _Bundle(Contents):
         return recompute(self.report)
 
     @cached_property
+    def spec(self) -> BundleSpec:
+        """What it was made from, in its own words."""
+        manifest = self.manifest
+        return BundleSpec(
+            profile=manifest.profile,
+            report=self.report,
+            artifact=manifest.artifact,
+            summary=summary_of(self.report),
+            executor=str(self.vectors["computed_by"]),
+            signed=manifest.signed,
+            budgets=manifest.budgets,
+            toolkit_version=manifest.toolkit_version,
+            contact=manifest.contact,
+        )
+
+    @cached_property
+    def made_again(self) -> dict[str, bytes]:
+        """What this version writes from the same, by name.
+
+        Raises:
+            NotCheckedError: Another version wrote the bundle.
+        """
+        version = self.manifest.toolkit_version
+        if self.manifest.schema_version == 1 or version != __version__:
+            raise NotCheckedError(
+                f"written by udacimed-edge {version}; this one, {__version__}, makes only its own pages again"
+            )
+        wheels = wheels_in(self) if self.runner else ()
+        return render_all(self.spec, wheels)
+
+    @cached_property
     def predictor(self) -> Predictor:
         return open_predictor(self.artifact, threads=1)
 
@@ -93,12 +146,13 @@ def verify_bundle(path: Path, public_key: str | None = None) -> list[Check]:
         What was checked and what was not, in the order of the checks.
 
     Raises:
-        InputError: It is no bundle, or its zip or folder could do harm.
+        InputError: The key cannot be read; it is no bundle, or its zip or folder could do harm.
         OutputError: The zip cannot be unpacked.
     """
+    key = None if public_key is None else read_public_key(public_key)
     with _opened(path) as folder:
         _require_bundle(path, folder)
-        bundle = _Bundle(folder, public_key)
+        bundle = _Bundle(folder, key, None if path.is_dir() else path)
         checks: list[Check] = []
         for group in _GROUPS:
             in_order = all(check.outcome != "NOT OK" for check in checks)
@@ -106,6 +160,11 @@ def verify_bundle(path: Path, public_key: str | None = None) -> list[Check]:
                 unread = Check("not checked", name, "not looked at: something above is not in order")
                 checks.append(_run(name, check, bundle) if in_order else unread)
         return checks
+
+
+def is_origin_proven(checks: Sequence[Check]) -> bool:
+    """Whether the bundle was signed with the key that was named."""
+    return any(check.name == "signature" and check.outcome == "ok" for check in checks)
 
 
 @contextmanager
@@ -128,7 +187,7 @@ def _require_bundle(path: Path, folder: Path) -> None:
     if (folder / "venv").exists():
         raise InputError(f"{path} was installed: it holds venv, which is no part of it", "verify its zip")
     require_plain(folder)
-    for file in (*folder.rglob("*.json"), *folder.rglob("*.txt"), *folder.glob(f"{SUMS}*")):
+    for file in (file for pattern in _TEXTS for file in folder.rglob(pattern)):
         if file.stat().st_size > MAX_TEXT_BYTES:
             raise InputError(f"{path} is refused: {file.name} weighs more than {MAX_TEXT_BYTES >> 20} MiB")
 
@@ -152,7 +211,7 @@ def _check_report(bundle: _Bundle) -> str:
     told = {
         "artifact_digest": digest,
         "report_digest": report.report_digest,
-        "target": report.artifact.format,
+        "format": report.artifact.format,
         "precision": report.artifact.precision,
         "source_digest": report.source.digest,
         "threshold": report.threshold,
@@ -162,18 +221,23 @@ def _check_report(bundle: _Bundle) -> str:
     other = [name for name, value in told.items() if getattr(manifest, name) != value]
     require(not other, f"manifest and report differ in {', '.join(other)}")
     require(report.verdict == "PASS", f"its verdict is {report.verdict}: {report.reason}")
-    return f"PASS, for this very artifact ({digest[:12]}), judged {report.created}"
+    old = report.toolkit_version == "0.1.0"
+    require(report.basis is not None or old, "it does not say what its verdict rests on")
+    told_by = report.basis is not None and report.basis.source == "stated"
+    require(not told_by, f"it rests on somebody's word for the source model: {report.basis}")
+    basis = "what it rests on was not recorded then" if report.basis is None else str(report.basis)
+    return f"{report.verdict_words}, for this very artifact ({digest[:12]}), judged {report.created}; {basis}"
 
 
 def _check_policy(bundle: _Bundle) -> str:
     """The bounds are those of a version, not somebody's own."""
     stated = bundle.report.policy
     require(stated.digest in POLICIES, "it was judged by bounds that no version had, up to this one")
+    require(stated.settings.digest() == stated.digest, "its bounds are not those that its digest stands for")
     if stated.digest != PolicySettings().digest():
         raise NotCheckedError(
             f"it is the policy of udacimed-edge {POLICIES[stated.digest]}, not this version's"
         )
-    require(stated.settings == PolicySettings(), "its bounds are not those that its digest stands for")
     return "the policy's own bounds"
 
 
@@ -196,6 +260,29 @@ def _check_gate(bundle: _Bundle) -> str:
         clauses == stated.clauses, "the clauses in the report are not what the policy says of its figures"
     )
     return f"evaluated again: all {len(clauses)} clauses hold"
+
+
+def _check_pages(bundle: _Bundle) -> str:
+    """The pages and lists are those that the report, the device and the wheels give."""
+    made, manifest = bundle.made_again, bundle.manifest
+    theirs = {name: (bundle.folder / name).read_bytes() for name in made if name in bundle.names}
+    require(theirs.keys() == made.keys(), f"missing: {', '.join(sorted(made.keys() - theirs.keys()))}")
+    more = sorted(inspection.MADE_AGAIN & bundle.names - made.keys())
+    require(not more, f"a bundle for {manifest.device} holds no {', '.join(more)}")
+    again = manifest_text(manifest_of(bundle.spec, manifest.renderers, manifest.files))
+    same = again.encode() == (bundle.folder / MANIFEST).read_bytes()
+    require(same, f"{MANIFEST} is not what report, device and files give")
+    wrong = differing(theirs, made, by_words=manifest.renderers != renderers())
+    require(not wrong, f"not what report, device and wheels give: {', '.join(wrong)}")
+    how = "byte for byte the same" if theirs == made else f"in the same words; {drawn_by(manifest.renderers)}"
+    return f"made again, {how}: {', '.join(sorted(made))}"
+
+
+def _check_drawings(bundle: _Bundle) -> str:
+    """The curves in report.html are drawn from its report."""
+    if (bundle.folder / HTML_NAME).read_bytes() != bundle.made_again[HTML_NAME]:
+        raise NotCheckedError(f"{drawn_by(bundle.manifest.renderers)}: the curves were not compared")
+    return "drawn again, and the same"
 
 
 def _check_rehearsal(bundle: _Bundle) -> str:
@@ -264,12 +351,13 @@ def _check_evidence(bundle: _Bundle) -> str:
 
 
 _GROUPS: tuple[dict[str, Callable[[_Bundle], str]], ...] = (
+    {"files": inspection.check_files, "digests": inspection.check_digests},
     {
-        "files": inspection.check_files,
-        "digests": inspection.check_digests,
+        "manifest": inspection.check_manifest,
         "signature": inspection.check_signature,
+        "zip": inspection.check_zip,
+        "parts": inspection.check_parts,
     },
-    {"manifest": inspection.check_manifest, "parts": inspection.check_parts},
     {
         "report": _check_report,
         "policy": _check_policy,
@@ -278,12 +366,13 @@ _GROUPS: tuple[dict[str, Callable[[_Bundle], str]], ...] = (
         "rehearsal": _check_rehearsal,
         "device": inspection.check_device,
         "profile": inspection.check_profile,
-        "budgets": inspection.check_budgets,
-        "vectors": inspection.check_vectors,
+        "vectors": lambda bundle: inspection.check_vectors(bundle, bundle.report),
         "materials": inspection.check_bom,
         "runner": inspection.check_runner,
-        "wheels": inspection.check_wheels,
+        "wheels": lambda bundle: check_wheels(bundle, bundle.report.environment.tools),
+        "budgets": inspection.check_budgets,
     },
+    {"pages": _check_pages, "drawings": _check_drawings},
     {"contract": _check_contract, "weights": _check_weights, "self-test": _check_selftest},
     {"evidence": _check_evidence},
 )

@@ -74,7 +74,9 @@ def _cast(*, x: Tensor, dtype: str) -> Tensor:
 def _concat(*, values: list[Tensor], axis: int, interleave: bool) -> Tensor:
     import torch
 
-    _refuse("concat", "interleave", interleave, False)
+    if interleave:  # the first of each, then the second of each
+        axis %= values[0].ndim
+        return torch.stack(values, dim=axis + 1).flatten(axis, axis + 1)
     return torch.cat(values, dim=axis)
 
 

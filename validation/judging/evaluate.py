@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from udacimed_edge import __version__
 from udacimed_edge.core import machine
 from udacimed_edge.core.data import DataSet, Split
-from udacimed_edge.core.errors import InputError, UnsupportedError
+from udacimed_edge.core.errors import EdgeError, InputError, UnsupportedError
 from udacimed_edge.core.extras import require_installed
 from udacimed_edge.core.files import files_of, path_digest, sha256_file
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
@@ -126,11 +126,26 @@ def open_predictor(path: Path, threads: int = 0) -> Predictor:
     _require_runtime(row)
     try:
         if (stand_in := row.stand_in_here) is None:
-            return open_artifact(path, threads)
+            return _guarded(path, open_artifact(path, threads))
         stand_in_open = import_module(stand_in.module).open_artifact
-        return cast("Callable[[Path, int], Predictor]", stand_in_open)(path, threads)
+        return _guarded(path, cast("Callable[[Path, int], Predictor]", stand_in_open)(path, threads))
     except ArtifactError as error:
         raise InputError(str(error), "convert the model again") from error
+
+
+def _guarded(path: Path, predictor: Predictor) -> Predictor:
+    """The predictor, whose runtime's own exceptions name the artifact."""
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        try:
+            return predictor.predict(images)
+        except (EdgeError, MemoryError):
+            raise
+        except Exception as error:  # each runtime has exceptions of its own
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(f"{path} cannot be computed: {reason}", "convert the model again") from error
+
+    return replace(predictor, predict=predict)
 
 
 def contract_of(artifact: Path) -> Contract:

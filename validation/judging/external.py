@@ -165,7 +165,7 @@ def _read_csv(path: Path, most_rows: int) -> _Columns:
         for number, row in enumerate(rows, header + 1):  # noqa: B007  # where it stopped is told below
             index.append(_index_of(row["index"]))
             runs.append(_index_of(row.get("run") or "1"))
-            values.append([number_of(row[name]) for name in wanted])
+            values.append([_answer_of(row[name]) for name in wanted])
     except (AttributeError, ValueError, csv.Error) as error:  # AttributeError: a row that ends too early
         raise InputError(f"{path}, line {number}: '{_line(row)}' is not a row of numbers", _FORMAT) from error
     return stated, np.array(index, np.int64), np.array(runs, np.int64), np.array(values, np.float64)
@@ -180,6 +180,16 @@ def _index_of(text: str) -> int:
     if abs(number := integer_of(text)) >= 2**63:
         raise ValueError(f"{number} is no index")
     return number
+
+
+def _answer_of(text: str) -> float:
+    """A number, or NaN where it says itself that it is none: what answers so is told from a damaged file.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    word = text.strip().lower().lstrip("+-")
+    return float("nan") if word in ("nan", "inf", "infinity") else number_of(text)
 
 
 def _line(row: Mapping[str, Any]) -> str:

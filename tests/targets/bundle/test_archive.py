@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.targets.bundle import archive
-from udacimed_edge.targets.bundle.archive import require_plain, unpack, write_zip
+from udacimed_edge.targets.bundle.archive import is_as_written, require_plain, unpack, write_zip, zip_of
 
 FILES = {"b/install.sh": b"#!/bin/sh\n", "b/model.ort": bytes(range(256)) * 20, "b/wheels/x.whl": b"wheel"}
 
@@ -39,7 +41,10 @@ def zipped(path: Path, *names: str, content: bytes = b"content", method: int = z
     with zipfile.ZipFile(path, "w") as made:
         for name in names:
             entry = zipfile.ZipInfo("x")
-            entry.filename, entry.compress_type = name, method
+            entry.filename, entry.create_system = name, 3
+            kind = stat.S_IFDIR | 0o755 if name.endswith("/") else stat.S_IFREG | 0o644
+            entry.external_attr = kind << 16
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith("/") else method
             made.writestr(entry, b"" if name.endswith("/") else content)
     return path
 
@@ -99,6 +104,37 @@ def test_a_full_disk_is_an_error_for_people(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"in the way")
     with pytest.raises(OutputError, match=r"cannot write .*out"):
         unpack(tmp_path / "b.zip", tmp_path / "out")
+
+
+def test_the_zip_is_the_one_that_zipfile_writes() -> None:
+    """Our own headers are those that Python's zipfile writes, also behind the line that starts a program."""
+    stream = io.BytesIO()
+    stream.write(b"#!/bin/sh\n")
+    with zipfile.ZipFile(stream, "w") as made:
+        for name in sorted(FILES):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            mode = 0o755 if name.endswith(".sh") else 0o644
+            entry.create_system, entry.external_attr = 3, (stat.S_IFREG | mode) << 16
+            made.writestr(entry, FILES[name])
+    assert zip_of(FILES, b"#!/bin/sh\n") == stream.getvalue()
+
+
+def test_what_the_writer_wrote_is_known_again(folder: Path, tmp_path: Path) -> None:
+    """A zip is as written where packing its folder again gives the same bytes, and only there."""
+    path = tmp_path / "b.zip"
+    write_zip(folder, path)
+    assert is_as_written(path, unpack(path, tmp_path / "out"))
+    content = path.read_bytes()
+    for number, other in enumerate(
+        (
+            zipped(tmp_path / "o.zip", *sorted(FILES), content=b"x").read_bytes(),
+            content.replace(b"wheel", b"Wheel"),
+            content + b"x",
+            content[:-1],
+        )
+    ):
+        path.write_bytes(other)
+        assert not is_as_written(path, folder), number
 
 
 # Names that no bundle holds.
@@ -162,7 +198,81 @@ def central(at: int, layout: str, value: int, which: int = 0) -> Callable[[bytea
     return change
 
 
-FLAGS, METHOD, PACKED, SIZE, ATTRIBUTES, OFFSET = 8, 10, 20, 24, 38, 42
+def end_of(content: bytes) -> tuple[int, int, int]:
+    """Where the list at the end begins, its length, and the number of its entries."""
+    count, length, start = struct.unpack_from("<H2I", content, len(content) - 12)
+    return start, length, count
+
+
+def assembled(body: bytes, listed: bytes, count: int) -> bytes:
+    """A zip of these members and this list."""
+    return body + listed + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, len(listed), len(body), 0)
+
+
+def smuggled(content: bytes) -> bytes:
+    """A member behind the last one that no list names; what reads a zip as a stream unpacks it."""
+    start, length, count = end_of(content)
+    more = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 33, 0, 0, 0, 3, 0) + b"b/z"
+    return assembled(content[:start] + more, content[start : start + length], count)
+
+
+UNICODE_PATH = struct.pack("<HHBI", 0x7075, 5 + 12, 1, 0) + b"b/../escaped"
+"""Info-ZIP's Unicode path (APPNOTE.TXT 6.3.10, section 4.6.9): zipfile takes the name from it."""
+
+
+def with_extra_field(content: bytes) -> bytes:
+    """A second name for the last member, in its entry of the list alone."""
+    start, length, count = end_of(content)
+    at = content.rindex(b"PK\1\2")
+    entry = bytearray(content[at : start + length])
+    struct.pack_into("<H", entry, 30, len(UNICODE_PATH))
+    return assembled(content[:start], content[start:at] + bytes(entry) + UNICODE_PATH, count)
+
+
+def with_local_extra_field(content: bytes) -> bytes:
+    """The same before the content of the last member alone."""
+    start, length, count = end_of(content)
+    at = content.rindex(b"PK\3\4")
+    body = bytearray(content[:start])
+    struct.pack_into("<H", body, at + 28, len(UNICODE_PATH))
+    body[at + 33 : at + 33] = UNICODE_PATH
+    return assembled(bytes(body), content[start : start + length], count)
+
+
+def without_entry(content: bytes) -> bytes:
+    """The list without its last entry."""
+    start, _, count = end_of(content)
+    return assembled(content[:start], content[start : content.rindex(b"PK\1\2")], count - 1)
+
+
+def with_count(content: bytes, count: int) -> bytes:
+    """Another number of members in the record at the end."""
+    start, length, _ = end_of(content)
+    return assembled(content[:start], content[start : start + length], count)
+
+
+def both(at: int, layout: str, value: int) -> Callable[[bytearray], bytearray]:
+    """The same change in the header before the first member's content, where it stands two bytes earlier."""
+
+    def change(content: bytearray) -> bytearray:
+        struct.pack_into(layout, content, at - 2, value)
+        return central(at, layout, value)(content)
+
+    return change
+
+
+MADE_BY, FLAGS, METHOD, TIME, PACKED, SIZE, DISK, KIND, ATTRIBUTES, OFFSET = (
+    4,
+    8,
+    10,
+    12,
+    20,
+    24,
+    34,
+    36,
+    38,
+    42,
+)
 """Where in an entry the numbers lie (APPNOTE.TXT 6.3.10, section 4.3.12)."""
 
 
@@ -176,12 +286,25 @@ FLAGS, METHOD, PACKED, SIZE, ATTRIBUTES, OFFSET = 8, 10, 20, 24, 38, 42
         (central(FLAGS, "<H", 64), "is encrypted"),
         (central(METHOD, "<H", 12), "compressed by a method that no bundle uses"),
         (central(SIZE, "<I", 7_000_000), "claims 7000000 bytes out of 7"),
-        (central(SIZE, "<I", 8), "b/x is not of the size that it claims"),
-        (central(SIZE, "<I", 6), "b/x is not of the size that it claims"),
+        (central(SIZE, "<I", 8), "claims 8 bytes out of 7"),
+        (central(SIZE, "<I", 6), "claims 6 bytes out of 7"),
+        (central(FLAGS, "<H", 8), "in another way that no bundle uses"),
+        (central(FLAGS, "<H", 0x800), "in another way that no bundle uses"),
+        (central(DISK, "<H", 1), "or other words that no bundle's zip has"),
+        (central(KIND, "<H", 1), "or other words that no bundle's zip has"),
+        (central(METHOD, "<H", 8), "something else lies there"),
+        (central(TIME, "<H", 9), "something else lies there"),
+        (central(ATTRIBUTES, "<I", (stat.S_IFREG | 0o4755) << 16), "is a link or another special file"),
+        (lambda content: smuggled(content), "33 bytes in it belong to no file in its list"),
+        (lambda content: with_extra_field(content), "or other words that no bundle's zip has"),
+        (lambda content: with_local_extra_field(content), "something else lies there"),
+        (lambda content: without_entry(content), "bytes in it belong to no file in its list"),
+        (lambda content: with_count(content, 1), "claims 1 members and lists 2"),
+        (lambda content: with_count(content, 3), "claims 3 members and lists 2"),
         (central(OFFSET, "<I", 0, which=1), "b/y is named in its list, and something else lies there"),
         (central(OFFSET, "<I", 3), "b/x is named in its list, and something else lies there"),
-        (central(PACKED, "<I", 60), "b/x overlaps what comes after it"),
-        (central(PACKED, "<I", 60, which=1), "b/y overlaps what comes after it"),
+        (central(PACKED, "<I", 60), "b/x claims 7 bytes out of 60"),
+        (central(PACKED, "<I", 60, which=1), "b/y claims 7 bytes out of 60"),
         (lambda content: content.replace(b"b/x", b"b/z", 1), "something else lies there"),
         (lambda content: content.replace(b"content", b"Content", 1), "b/x: its checksum is wrong"),
         (lambda content: b"#!/bin/sh\n" + content, "not a zip from its first byte to its last"),
@@ -214,7 +337,7 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
 def test_a_bomb_that_claims_to_be_small_is_refused(tmp_path: Path) -> None:
     """The bytes that come out count, not those that the zip says will."""
     path = zipped(tmp_path / "b.zip", "b/x", content=bytes(1 << 20), method=zipfile.ZIP_DEFLATED)
-    path.write_bytes(central(SIZE, "<I", 1000)(bytearray(path.read_bytes())))
+    path.write_bytes(both(SIZE, "<I", 1000)(bytearray(path.read_bytes())))
     with pytest.raises(InputError, match="b/x is not of the size that it claims"):
         unpack(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -225,7 +348,7 @@ def test_bytes_behind_a_compressed_member_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "b.zip", "b/x", "b/y", content=b"abc" * 99, method=zipfile.ZIP_DEFLATED)
     content = bytearray(path.read_bytes())
     content[content.index(b"b/x") + 3] = 0x03  # an empty last block where the data begin (RFC 1951, 3.2.3)
-    path.write_bytes(central(SIZE, "<I", 0)(content))
+    path.write_bytes(both(SIZE, "<I", 0)(content))
     with pytest.raises(InputError, match=r"do not end where they should|not of the size"):
         unpack(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -238,7 +361,7 @@ def test_a_zip64_list_does_not_pass_for_another(tmp_path: Path) -> None:
         entry = zipfile.ZipInfo("b/x")
         entry.comment = b"PK\6\7" + bytes(16)
         made.writestr(entry, b"content")
-    with pytest.raises(InputError, match="not a zip from its first byte"):
+    with pytest.raises(InputError, match="or other words that no bundle's zip has"):
         unpack(path, tmp_path / "out")
 
 
@@ -284,6 +407,16 @@ def test_a_folder_with_a_link_or_pipe_is_refused(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     with pytest.raises(InputError, match="pipe is a link or another special file"):
         require_plain(folder)
+
+
+def test_a_folder_of_huge_files_is_refused_at_once(folder: Path) -> None:
+    """A sparse file of 20 GiB is refused by its size: nothing of it is read."""
+    with (folder / "model.ort").open("wb") as stream:
+        os.truncate(stream.fileno(), 20 << 30)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="weigh more than 512 MiB"):
+        require_plain(folder)
+    assert time.monotonic() - started < 5
 
 
 def test_a_folder_of_very_many_files_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,37 +8,46 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from udacimed_edge.targets.bundle.facts import Facts
-from udacimed_edge.targets.bundle.pages import Subject, write_pages
+from udacimed_edge.targets.bundle.pages import render_pages
+from udacimed_edge.targets.bundle.spec import BundleSpec
 from udacimed_edge.targets.devices.profile import DeviceProfile, Target, find_profile, load_profiles
 
-BUDGETS = {"latency_ms": "held on the machine that packaged, not on the device: at most 30"}
 SH = shutil.which("sh")
 with_sh = pytest.mark.skipif(SH is None, reason="there is no sh")
 
 
-def subject(name: str, facts: Facts, profile: DeviceProfile | None = None, signed: bool = False) -> Subject:
-    """A bundle for a device, in the device's first format."""
+def write_pages(folder: Path, spec: BundleSpec) -> None:
+    """Write the pages into a folder."""
+    for name, content in render_pages(spec).items():
+        (folder / name).write_bytes(content)
+
+
+def made_for(name: str, spec: BundleSpec, profile: DeviceProfile | None = None, **report: Any) -> BundleSpec:
+    """A bundle for a device, in the device's first format, of a report with some other fields."""
     device = profile or find_profile(name)
     choice = device.formats[0]
-    made = replace(facts, format=choice.format, precision=choice.precision)
-    return Subject(f"{name}-x", device, made, "a test", signed, BUDGETS)
+    fields = {"format": choice.format, "precision": choice.precision}
+    artifact = spec.report.artifact.model_copy(update=fields)
+    return replace(
+        spec, profile=device, report=spec.report.model_copy(update={"artifact": artifact, **report})
+    )
 
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("name", load_profiles())
-def test_start_here_is_one_page(name: str, signed: bool, facts: Facts, tmp_path: Path) -> None:
+def test_start_here_is_one_page(name: str, signed: bool, spec: BundleSpec, tmp_path: Path) -> None:
     """For each device it fits one page of text, and names the limit of use, the self-test and the lists."""
-    write_pages(tmp_path, subject(name, facts, signed=signed))
+    write_pages(tmp_path, replace(made_for(name, spec), signed=signed))
     text = (tmp_path / "START-HERE.txt").read_text()
     assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) <= 75
     device = find_profile(name)
     check = "screen.pyz --about" if device.runner else "shasum -a 256 -c SHA256SUMS"
-    for wanted in ("Not a diagnosis.", "SELF-TEST FAILS", check, "missed 3", "0.2500", "Whom to call: ____"):
+    for wanted in ("not a diagnosis", "SELF-TEST FAILS", check, "missed 3", "0.2500", "Whom to call: ____"):
         assert wanted in " ".join(text.split())
     assert ("minisign -Vm SHA256SUMS" in text) is signed
     if device.runner:
@@ -48,9 +57,9 @@ def test_start_here_is_one_page(name: str, signed: bool, facts: Facts, tmp_path:
 
 
 @pytest.mark.parametrize("name", load_profiles())
-def test_a_rehearsal_marks_every_page(name: str, facts: Facts, tmp_path: Path) -> None:
+def test_a_rehearsal_marks_every_page(name: str, spec: BundleSpec, tmp_path: Path) -> None:
     """Each page that is written says REHEARSAL before anything else a person reads."""
-    write_pages(tmp_path, subject(name, replace(facts, rehearsal=True)))
+    write_pages(tmp_path, made_for(name, spec, rehearsal=True))
     pages = sorted(tmp_path.iterdir())
     assert len(pages) == 2
     for page in pages:
@@ -70,20 +79,20 @@ def test_a_rehearsal_marks_every_page(name: str, facts: Facts, tmp_path: Path) -
     ],
 )
 def test_an_app_s_maker_is_told_how(
-    name: str, target: Target, code: str, facts: Facts, tmp_path: Path
+    name: str, target: Target, code: str, spec: BundleSpec, tmp_path: Path
 ) -> None:
     """README.md has the language's few lines with the very threshold, raw pixels and the self-test."""
-    given = subject(name, facts)
-    write_pages(tmp_path, replace(given, facts=replace(given.facts, format=target)))
+    artifact = spec.report.artifact.model_copy(update={"format": target})
+    write_pages(tmp_path, made_for(name, spec, artifact=artifact))
     text = (tmp_path / "README.md").read_text()
     for wanted in (code, "0.25", "Do not normalise", "selftest/vectors.json", "not run on a device"):
         assert wanted in text
     assert not (tmp_path / "install.sh").exists()
 
 
-def test_windows_gets_a_batch_file(facts: Facts, tmp_path: Path) -> None:
+def test_windows_gets_a_batch_file(spec: BundleSpec, tmp_path: Path) -> None:
     """Its lines end as Windows wants them, and it asks for the device's Python."""
-    write_pages(tmp_path, subject("clinic-laptop-windows", facts))
+    write_pages(tmp_path, made_for("clinic-laptop-windows", spec))
     text = (tmp_path / "install.bat").read_bytes()
     assert text.count(b"\n") == text.count(b"\r\n") > 20
     assert b"py -3.13 " in text
@@ -121,12 +130,12 @@ def stub(folder: Path, name: str, script: str) -> None:
     ],
 )
 def test_what_stands_in_the_way_is_said(
-    machine: str, python: str, message: str, facts: Facts, tmp_path: Path
+    machine: str, python: str, message: str, spec: BundleSpec, tmp_path: Path
 ) -> None:
     """From any folder, install.sh ends with what is wrong and what to do, and installs nothing."""
     place, programs = tmp_path / "my stick", tmp_path / "bin"
     place.mkdir()
-    write_pages(place, subject("clinic-laptop", facts))
+    write_pages(place, made_for("clinic-laptop", spec))
     stub(programs, "uname", f'[ "$1" = -s ] && echo Linux || echo {machine}')
     stub(programs, "python3", python)
     (programs / "dirname").symlink_to(str(shutil.which("dirname")))
@@ -141,9 +150,9 @@ def test_what_stands_in_the_way_is_said(
 
 
 @with_sh
-def test_installing_ends_with_what_to_type(facts: Facts, tmp_path: Path) -> None:
+def test_installing_ends_with_what_to_type(spec: BundleSpec, tmp_path: Path) -> None:
     """When all three steps end well, the last line is the command that screens."""
-    write_pages(tmp_path, subject("clinic-laptop", facts))
+    write_pages(tmp_path, made_for("clinic-laptop", spec))
     stub(tmp_path / "bin", "uname", '[ "$1" = -s ] && echo Linux || echo x86_64')
     stub(tmp_path / "bin", "python3", "exit 0")
     (tmp_path / "bin" / "dirname").symlink_to(str(shutil.which("dirname")))
@@ -215,12 +224,12 @@ CRASH = -1073741795
     ],
 )
 def test_windows_ends_at_any_code_but_zero(
-    codes: dict[str, int] | None, last: str, code: int, wine: dict[str, str], facts: Facts, tmp_path: Path
+    codes: dict[str, int] | None, last: str, code: int, wine: dict[str, str], spec: BundleSpec, tmp_path: Path
 ) -> None:
     """install.bat, run by Wine, is done only where each step ends with 0: a crash is a negative code."""
     folder = tmp_path / "my (x86) stick"
     folder.mkdir()
-    write_pages(folder, subject("clinic-laptop-windows", facts))
+    write_pages(folder, made_for("clinic-laptop-windows", spec))
     (folder / "screen.pyz").write_bytes(b"")
     if codes is not None:
         (folder / "py.exe").write_bytes(windows_program({one[-3]: code for one, code in codes.items()}))
@@ -234,11 +243,11 @@ def test_windows_ends_at_any_code_but_zero(
 
 
 @with_sh
-def test_a_device_of_a_user_s_own_may_be_called_anything(facts: Facts, tmp_path: Path) -> None:
+def test_a_device_of_a_user_s_own_may_be_called_anything(spec: BundleSpec, tmp_path: Path) -> None:
     """Quotes, a dollar sign and a command in a device's title stay text in install.sh."""
     odd = "Dr. O'Neill's \"box\" $HOME $(touch ran) `touch ran`"
     device = find_profile("clinic-laptop").model_copy(update={"title": odd, "minimum": odd})
-    write_pages(tmp_path, subject("clinic-laptop", facts, profile=device))
+    write_pages(tmp_path, made_for("clinic-laptop", spec, profile=device))
     stub(tmp_path / "bin", "uname", '[ "$1" = -s ] && echo Linux || echo other')
     (tmp_path / "bin" / "dirname").symlink_to(str(shutil.which("dirname")))
     ended = subprocess.run(
@@ -289,13 +298,13 @@ Closeable stands for AutoCloseable, which Debian's Kotlin 1.3 cannot `use` witho
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["litert", "ort"])
-def test_the_lines_of_kotlin_compile(target: Target, facts: Facts, tmp_path: Path) -> None:
+def test_the_lines_of_kotlin_compile(target: Target, spec: BundleSpec, tmp_path: Path) -> None:
     """A Kotlin compiler takes the lines in README.md, against stand-ins of the libraries' classes."""
     compiler = shutil.which("kotlinc")
     if compiler is None:
         pytest.skip("kotlinc is not installed (apt-get install kotlin)")
-    given = subject("android-phone", facts)
-    write_pages(tmp_path, replace(given, facts=replace(given.facts, target=target)))
+    artifact = spec.report.artifact.model_copy(update={"format": target})
+    write_pages(tmp_path, made_for("android-phone", spec, artifact=artifact))
     code = (tmp_path / "README.md").read_text().partition("```kotlin\n")[2].partition("```")[0]
     (tmp_path / "App.kt").write_text(code)
     for number, (place, text) in enumerate(STAND_INS.items()):

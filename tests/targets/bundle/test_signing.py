@@ -224,14 +224,23 @@ def another_key_of_the_same_number(signed: Signed) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (change_file, r"SHA256SUMS is not what was signed with the key [0-9A-F]{16}$"),
-        (lengthen_file, r"SHA256SUMS is not what was signed with the key [0-9A-F]{16}$"),
-        (change_signature, r"SHA256SUMS is not what was signed with the key [0-9A-F]{16}$"),
-        (change_comment, r"the trusted comment in .*minisig is not what was signed"),
-        (change_comment_signature, r"the trusted comment in .*minisig is not what was signed"),
-        (take_a_comment_from_elsewhere, r"the trusted comment in .*minisig is not what was signed"),
+        (change_file, r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$"),
+        (
+            lengthen_file,
+            r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$",
+        ),
+        (
+            change_signature,
+            r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$",
+        ),
+        (change_comment, "or the comment of its signature, is not what was signed"),
+        (change_comment_signature, "or the comment of its signature, is not what was signed"),
+        (take_a_comment_from_elsewhere, "or the comment of its signature, is not what was signed"),
         (another_key, r"minisig was made with the key [0-9A-F]{16}, not with [0-9A-F]{16}$"),
-        (another_key_of_the_same_number, r"SHA256SUMS is not what was signed with the key [0-9A-F]{16}$"),
+        (
+            another_key_of_the_same_number,
+            r"SHA256SUMS, or the comment of .* is not what was signed with the key [0-9A-F]{16}$",
+        ),
     ],
 )
 def test_what_was_not_signed_is_refused(signed: Signed, harm: Callable[[Signed], None], message: str) -> None:
@@ -278,12 +287,12 @@ def secret_for_public(signed: Signed) -> None:
         (put("signature", 0, "comment"), "minisig is not a minisign signature, or is damaged"),
         (put("signature", 2, "comment"), "minisig is not a minisign signature, or is damaged"),
         (put("signature", 3, "x\ny"), "minisig is not a minisign signature, or is damaged"),
-        (put("signature", 1, "RUQ$"), "minisig is damaged: its lines are not whole"),
-        (put("signature", 1, "Röntgen"), "minisig is damaged: its lines are not whole"),
-        (put("signature", 1, b"ED" + bytes(71)), "minisig is damaged: its lines are not whole"),
-        (put("signature", 3, bytes(63)), "minisig is damaged: its lines are not whole"),
+        (put("signature", 1, "RUQ$"), "minisig is not a minisign signature, or is damaged"),
+        (put("signature", 1, "Röntgen"), "minisig is not a minisign signature, or is damaged"),
+        (put("signature", 1, b"ED" + bytes(71)), "minisig is not a minisign signature, or is damaged"),
+        (put("signature", 3, bytes(63)), "minisig is not a minisign signature, or is damaged"),
         (put("signature", 1, b"Ed" + bytes(72)), "minisig is a signature of minisign's old kind"),
-        (put("signature", 1, b"XX" + bytes(72)), "minisig is a signature of an unknown kind"),
+        (put("signature", 1, b"XX" + bytes(72)), "minisig is not a minisign signature, or is damaged"),
         (text("public", ""), r"our\.pub is not a minisign public key"),
         (put("public", 0, "key"), r"our\.pub is not a minisign public key"),
         (put("public", 1, b"Ed" + bytes(39)), r"our\.pub is not a minisign public key"),
@@ -323,10 +332,10 @@ def damaged(at: int) -> Callable[[Signed], None]:
     return lambda signed: rewritten(signed.secret, 1, flipped(line_of(signed.secret, 1), at))
 
 
-def with_password(signed: Signed) -> None:
+def with_a_password_in_words(signed: Signed) -> None:
     """A key that says it has a password."""
     key = line_of(signed.secret, 1)
-    rewritten(signed.secret, 1, key[:2] + b"Sc" + key[4:])
+    rewritten(signed.secret, 1, key[:2] + b"Sc" + key[4:126] + bytes(32))
 
 
 def public_for_secret(signed: Signed) -> None:
@@ -339,12 +348,12 @@ def public_for_secret(signed: Signed) -> None:
     [
         (missing("secret"), r"cannot read .*our\.key: No such file"),
         (missing("file"), r"cannot read .*SHA256SUMS: No such file"),
-        (with_password, r"our\.key is protected by a password(.|\n)*minisign -G -W"),
+        (with_a_password_in_words, r"our\.key is protected by a password(.|\n)*minisign -G -W"),
         (public_for_secret, r"our\.key is not a minisign secret key"),
         (text("secret", "words"), r"our\.key is not a minisign secret key"),
         (damaged(0), r"our\.key is not a minisign secret key"),
         (damaged(4), r"our\.key is not a minisign secret key"),
-        (damaged(2), r"our\.key is a damaged minisign secret key"),
+        (damaged(2), r"our\.key is not a minisign secret key"),
         (damaged(70), r"our\.key is a damaged minisign secret key"),
         (damaged(100), r"our\.key is a damaged minisign secret key"),
         (damaged(130), r"our\.key is a damaged minisign secret key"),
@@ -412,13 +421,17 @@ def test_minisigns_own_signature_holds(signed: Signed, tmp_path: Path) -> None:
 
 
 @with_minisign
-def test_a_key_of_minisign_with_a_password_says_so(signed: Signed, tmp_path: Path) -> None:
-    """A key that minisign made with a password is refused with the way to do without."""
+def test_a_key_of_minisign_with_a_password_signs(signed: Signed, tmp_path: Path) -> None:
+    """A key that minisign made with a password signs where it is given, and says so where it is not."""
     secret = tmp_path / "their.key"
     command = [str(MINISIGN), "-G", "-p", str(tmp_path / "their.pub"), "-s", str(secret)]
     assert subprocess.run(command, input=b"word\nword\n", capture_output=True, check=False).returncode == 0
     with pytest.raises(InputError, match=r"by a password(.|\n)*minisign -C -W"):
         sign(signed.file, secret, COMMENT)
+    with pytest.raises(InputError, match="cannot be opened: wrong password"):
+        sign(signed.file, secret, COMMENT, lambda: "ward")
+    sign(signed.file, secret, COMMENT, lambda: "word")
+    assert minisign("-V", "-p", tmp_path / "their.pub", "-m", signed.file).returncode == 0
 
 
 @with_minisign

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge.core.errors import InputError
+from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.core.files import sha256_file
 from udacimed_edge.targets.bundle.wheels import Wheel, fetch_wheels, pin, requirements_text
 from udacimed_edge.targets.devices.profile import Runner
@@ -91,6 +91,19 @@ def test_what_pip_says_is_put_in_words(
     with pytest.raises(InputError, match=message) as caught:
         fetch_wheels(RUNNER, ["numpy"], tmp_path / "wheels")
     assert "--wheels" in caught.value.hint
+
+
+def test_a_full_disk_is_not_the_networks_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where pip finds no space, the error is that of a disk and names the folder."""
+
+    def failed(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        said = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
+        return subprocess.CompletedProcess(command, 2, "", said)
+
+    monkeypatch.setattr(subprocess, "run", failed)
+    with pytest.raises(OutputError, match="no space left") as caught:
+        fetch_wheels(RUNNER, ["numpy"], tmp_path / "wheels")
+    assert str(tmp_path / "wheels") in caught.value.message
 
 
 def test_requirements_pin_each_wheel() -> None:

@@ -14,7 +14,7 @@ from udacimed_edge.targets.page.selftest import SelfTest, png
 from udacimed_edge.targets.page.writer import write_page
 
 CONTRACT = Contract(
-    target="ort",
+    format="ort",
     precision="fp32",
     threshold=0.5,
     threshold_origin="chosen for a test",

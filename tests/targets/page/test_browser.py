@@ -16,7 +16,7 @@ from PIL import Image
 
 from udacimed_edge.runtime import image
 from udacimed_edge.runtime.ort import open_artifact
-from udacimed_edge.runtime.results import Record
+from udacimed_edge.runtime.results import ScreeningRecord
 from udacimed_edge.targets.page.browser import (
     BrowserError,
     ask_page,
@@ -58,7 +58,7 @@ def test_the_page_answers_as_the_device(page: Path, artifact: Path, browser: Pat
     predictor = open_artifact(artifact, threads=1)
     assert len(visit.rows) == len(files)
     for path, row in zip(files, visit.rows, strict=True):
-        assert list(row) == [field.name for field in fields(Record)]
+        assert list(row) == [field.name for field in fields(ScreeningRecord)]
         assert row["file"] == path.name
         if path.name in REFUSED:
             with pytest.raises(image.ImageError) as refusal:
@@ -122,7 +122,7 @@ def test_what_is_saved(page: Path, browser: Path, files: list[Path], tmp_path: P
             time.sleep(0.1)
     names, results = (next(tmp_path.glob(f"{start}*.csv")) for start in ("names-KEEP-HERE", "results"))
     rows = list(csv.DictReader(io.StringIO(results.read_text("utf-8"))))
-    assert list(rows[0]) == [field.name for field in fields(Record)]
+    assert list(rows[0]) == [field.name for field in fields(ScreeningRecord)]
     assert [row["file"] for row in rows] == [f"{number:04}" for number in range(1, len(files) + 1)]
     assert not any(path.stem in results.read_text("utf-8") for path in files[:1])
     listed = list(csv.DictReader(io.StringIO(names.read_text("utf-8"))))

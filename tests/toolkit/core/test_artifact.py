@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from udacimed_edge.core.artifact import locate, report_of
+from udacimed_edge.core.artifact import artifacts_below, locate, report_of
 from udacimed_edge.core.errors import InputError
 
 
@@ -50,3 +50,22 @@ def test_anything_else_is_refused(names: list[str], asked: str, message: str, tm
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=message):
         locate(tmp_path / asked)
+
+
+def test_a_folder_stands_for_the_artifacts_below_it(tmp_path: Path) -> None:
+    """A folder with many artifacts is taken apart; one that is or holds an artifact stays as it is."""
+    for name in ("b-fp32/model.ort", "a-int8/model.xml", "a-int8/model.bin", "rejected/c/model.tflite"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "d-fp16" / "model.mlpackage" / "Data").mkdir(parents=True)
+    (tmp_path / "d-fp16" / "model.mlpackage" / "Data" / "inner.ort").touch()
+    (tmp_path / ".staging-1-x" / "e").mkdir(parents=True)
+    (tmp_path / ".staging-1-x" / "e" / "model.ort").touch()
+    (tmp_path / "pom.xml").touch()
+    found = ["a-int8/model.xml", "b-fp32/model.ort", "d-fp16/model.mlpackage", "rejected/c/model.tflite"]
+    assert artifacts_below(tmp_path) == [tmp_path / name for name in found]
+    assert artifacts_below(tmp_path / "b-fp32") == [tmp_path / "b-fp32"]
+    assert artifacts_below(tmp_path / "d-fp16" / "model.mlpackage") == [tmp_path / "d-fp16/model.mlpackage"]
+    assert artifacts_below(tmp_path / "none") == [tmp_path / "none"]
+    (tmp_path / "empty").mkdir()
+    assert artifacts_below(tmp_path / "empty") == [tmp_path / "empty"]

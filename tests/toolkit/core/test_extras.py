@@ -46,4 +46,4 @@ def test_a_missing_library_names_the_command_that_installs_it() -> None:
     with pytest.raises(ExtraMissingError) as caught:
         require("no_such_library", "openvino")
     assert caught.value.message == "the library 'no_such_library' is not installed"
-    assert caught.value.hint == "install it with: pip install 'udacimed-edge[openvino]'"
+    assert caught.value.hint == "install it with: pip install '.[openvino]' in the project's folder"

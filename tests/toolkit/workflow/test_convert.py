@@ -31,7 +31,7 @@ def test_a_passing_artifact_lies_with_its_report(converted: ItemResult) -> None:
     folder = converted.artifact.parent
     report = read_report(folder / "report.json")
     assert (report.verdict, report.artifact.files[0].name) == ("PASS", "model.ort")
-    assert sorted(p.name for p in folder.iterdir()) == ["MODEL_CARD.md", "model.ort", "report.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["model-card.md", "model.ort", "report.json"]
     assert [p.name for p in folder.parent.iterdir()] == ["ort-fp32"]
 
 

@@ -43,7 +43,7 @@ def test_a_missing_module_costs_its_own_format_alone(
     """Its format cannot convert, its pip command is named, and those of other extras are as before."""
     found = without(monkeypatch, module)
     assert (found[name].convert, found[name].execute, found[name].missing) == (False, execute, (module,))
-    assert found[name].remedy == f"pip install 'udacimed-edge[{FORMATS[name].extra}]'"
+    assert found[name].remedy == f"pip install '.[{FORMATS[name].extra}]' in the project's folder"
     extra = FORMATS[name].extra
     assert all(health.convert for other, health in found.items() if FORMATS[other].extra != extra)
 
@@ -87,4 +87,4 @@ def test_the_doctor_names_what_a_row_lacks(tmp_path: Path, monkeypatch: pytest.M
 def test_reading_dicom_takes_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pydicom the command that installs it is named."""
     monkeypatch.setattr("udacimed_edge.workflow.doctor.is_installed", lambda module: module != "pydicom")
-    assert doctor.dicom_found() == "no: pip install 'udacimed-edge[dicom]'"
+    assert doctor.dicom_found() == "no: pip install '.[dicom]' in the project's folder"

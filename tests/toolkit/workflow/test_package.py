@@ -184,8 +184,8 @@ def test_a_rehearsal_is_marked_on_every_page(converted: Path, wheels: Path, tmp_
     write_report(
         with_digest(report.model_copy(update={"policy": policy})), tmp_path / "artifact" / "report.json"
     )
-    order = PackageRequest(roomy(LAPTOP), tmp_path / "out", rehearsal=True, wheels=wheels)
-    made = package(tmp_path / "artifact", order)
+    request = PackageRequest(roomy(LAPTOP), tmp_path / "out", rehearsal=True, wheels=wheels)
+    made = package(tmp_path / "artifact", request)
     pages = {f for f in made.folder.rglob("*") if f.suffix in (".txt", ".md", ".html", ".json", ".sh")}
     silent = {f.name for f in pages if "REHEARSAL" not in f.read_text(encoding="utf-8")}
     assert silent == {"requirements.txt"}
@@ -213,6 +213,11 @@ def _relabelled_policy(proven: Proven) -> None:
     proven.told(policy=proven.report.policy.model_copy(update={"settings": LENIENT}))
 
 
+def _stated_source(proven: Proven) -> None:
+    assert proven.report.basis is not None
+    proven.told(basis=proven.report.basis.model_copy(update={"source": "stated"}))
+
+
 def _claims(**changes: Any) -> Callable[[Proven], None]:
     return lambda proven: proven.told(**changes)
 
@@ -223,6 +228,8 @@ def _claims(**changes: Any) -> Callable[[Proven], None]:
         (_without_report, "is not proven: there is no report"),
         (_claims(verdict="FAIL", reason="agreement: 0.5"), "is not proven: agreement: 0.5"),
         (_claims(rehearsal=True), "it passed a rehearsal only"),
+        (_claims(basis=None), "its source model is only stated"),
+        (lambda proven: _stated_source(proven), "its source model is only stated"),
         (_other_bytes, "its report report.json speaks of other bytes"),
         (_other_policy, "other bounds than the policy's own"),
         (_relabelled_policy, "other bounds than the policy's own"),
@@ -237,6 +244,27 @@ def test_what_is_not_proven_is_refused(
     with pytest.raises(GateRefusedError, match=message):
         package(proven.folder, PackageRequest(roomy(LAPTOP), tmp_path / "out", wheels=wheels))
     assert not (tmp_path / "out").exists()
+
+
+def test_answers_that_were_only_stated_are_marked(proven: Proven, tmp_path: Path) -> None:
+    """What a device's maker says it answered is packaged, and called stated on the first screen."""
+    basis = proven.report.basis
+    assert basis is not None
+    proven.told(basis=basis.model_copy(update={"answers": "stated", "answers_by": "a phone (p.csv)"}))
+    made = package(proven.folder, PackageRequest(roomy(find_profile("android-phone")), tmp_path / "out"))
+    first = " ".join(" ".join((made.folder / "START-HERE.txt").read_text().split())[:1500].split())
+    assert "STATED, NOT PROVEN" in first
+    assert "not executed here: a phone (p.csv)" in first
+
+
+def test_the_contact_is_on_the_page(proven: Proven, tmp_path: Path) -> None:
+    """Whom to call stands in START-HERE.txt and in the manifest; more than a line is refused."""
+    device = roomy(find_profile("android-phone"))
+    made = package(proven.folder, PackageRequest(device, tmp_path / "out", contact="Dr. Ada, 030 1"))
+    assert "Dr. Ada, 030 1" in (made.folder / "START-HERE.txt").read_text()
+    assert read_manifest(made.folder / "manifest.json").contact == "Dr. Ada, 030 1"
+    with pytest.raises(InputError, match="one printable line"):
+        package(proven.folder, PackageRequest(device, tmp_path / "out", contact="a\nb"))
 
 
 def _with_budget(**changes: float) -> DeviceProfile:
@@ -297,10 +325,10 @@ def test_nothing_but_a_bundle_is_replaced(
     put: Callable[[Package], Path], message: str, proven: Proven, tmp_path: Path
 ) -> None:
     """Results that a technician wrote into the bundle are not lost."""
-    order = PackageRequest(roomy(find_profile("android-phone")), tmp_path / "out")
-    kept = put(package(proven.folder, order))
+    request = PackageRequest(roomy(find_profile("android-phone")), tmp_path / "out")
+    kept = put(package(proven.folder, request))
     with pytest.raises(OutputError, match=message):
-        package(proven.folder, order)
+        package(proven.folder, request)
     assert kept.exists()
 
 

@@ -274,6 +274,7 @@ KNOWN: list[tuple[str, dict[str, Any], Any]] = [
     ("cast", {"x": PAIR, "dtype": "fp16"}, [[1, -2]]),
     ("classify", {"probabilities": PAIR, "classes": ["a", "b"]}, [[1, -2]]),
     ("concat", {"values": [PAIR, PAIR], "axis": -1, "interleave": False}, [[1, -2, 1, -2]]),
+    ("concat", {"values": [PAIR, PAIR], "axis": -1, "interleave": True}, [[1, 1, -2, -2]]),
     ("gather", {"x": PAIR, "indices": [1, 0], "axis": 1, "batch_dims": 0}, [[-2, 1]]),
     ("reshape", {"x": SQUARE, "shape": [0, -1]}, [[1, 2, 3, 4, 5, 6, 7, 8, 9]]),
     ("squeeze", {"x": PAIR[None], "axes": [0]}, [[1, -2]]),
@@ -462,20 +463,13 @@ def test_an_unknown_operation_is_named(tmp_path: Path) -> None:
         ),
         (
             lambda mb, x: mb.reshape(
-                x=mb.max_pool(
-                    x=x,
-                    kernel_sizes=[40, 64],
-                    strides=[40, 64],
-                    pad_type="custom",
-                    pad=[1, 0, 0, 0],
-                    ceil_mode=True,
-                ),
+                x=mb.avg_pool(x=x, kernel_sizes=[40, 64], strides=[40, 64], pad_type="same"),
                 shape=[1, 2],
             ),
-            "'max_pool' with ceil_mode and pads",
+            "'avg_pool' with pad_type 'same'",
         ),
     ],
-    ids=["same padding", "ceil mode"],
+    ids=["same padding", "a pool of same padding"],
 )
 def test_an_unsupported_form_of_an_operation_is_named_on_opening(
     tmp_path: Path, build: Build, fragment: str

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from udacimed_edge import __version__
-from udacimed_edge.benchmark.rounds import ArtifactMeasurement
-from udacimed_edge.benchmark.worker import BenchmarkSubject
+from udacimed_edge.benchmarking.rounds import ArtifactMeasurement
+from udacimed_edge.benchmarking.worker import BenchmarkSubject
 from udacimed_edge.converters.base import Quantization, run
 from udacimed_edge.converters.calibration import calibration_images
 from udacimed_edge.core.artifact import Precision

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from udacimed_edge.benchmark.scores import MeasuredFacts, Ratio, Spread, paired_ratio, spread
-from udacimed_edge.benchmark.worker import BenchmarkSubject, Burst, Opened, Worker, WorkerOrder
+from udacimed_edge.benchmarking.scores import MeasuredFacts, Ratio, Spread, paired_ratio, spread
+from udacimed_edge.benchmarking.worker import BenchmarkSubject, Burst, Opened, Worker, WorkerOrder
 from udacimed_edge.core.artifact import report_of
 from udacimed_edge.core.data import open_data
 from udacimed_edge.core.errors import InputError

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from udacimed_edge.benchmark.scores import MeasuredFacts, device_marks, paired_ratio, scoreboard, spread
+from udacimed_edge.benchmarking.scores import MeasuredFacts, device_marks, paired_ratio, scoreboard, spread
 from udacimed_edge.targets.devices.profile import find_profile
 
 GOOD = MeasuredFacts(

@@ -137,6 +137,8 @@ def scoreboard(facts: MeasuredFacts) -> tuple[Mark, ...]:
         _mark("memory", "< 100 MB", own_mb, "{:.1f} MB", lambda mb: mb < 100),
         _mark("throughput", "> 2,000/s", rate, "{:,.0f}/s", lambda r: r > 2000),
         _mark("operations", "< 0.4 GFLOP", gflop, "{:.3f} GFLOP", lambda g: g < 0.4),
+        # above, not at least: the five targets are in the words of the project that this one comes from;
+        # the gate's own bound is the policy's
         _mark("sensitivity", "> 98 %", found, "{:.2%}", lambda s: s > 0.98),
         _mark("latency", "< 3 ms", facts.p50_ms, "{:.2f} ms", lambda ms: ms < 3),
     )

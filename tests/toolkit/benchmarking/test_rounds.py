@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udacimed_edge.benchmark import worker as bench_worker
-from udacimed_edge.benchmark.roofline import make_kernels, share_of_peak
-from udacimed_edge.benchmark.rounds import (
+from udacimed_edge.benchmarking import worker as bench_worker
+from udacimed_edge.benchmarking.roofline import make_kernels, share_of_peak
+from udacimed_edge.benchmarking.rounds import (
     ArtifactMeasurement,
     BenchmarkPlan,
     artifact_subjects,
@@ -22,7 +22,7 @@ from udacimed_edge.benchmark.rounds import (
     schedule,
     variants,
 )
-from udacimed_edge.benchmark.worker import (
+from udacimed_edge.benchmarking.worker import (
     BenchmarkSubject,
     Opened,
     Worker,
@@ -190,7 +190,7 @@ def test_energy_is_read_where_the_machine_exposes_it(tmp_path: Path, monkeypatch
 
 def test_a_batch_the_artifact_cannot_take_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that was asked for and does not fit is an error; of the default batches it is left out."""
-    monkeypatch.setattr("udacimed_edge.benchmark.rounds.Worker", _OneAtATime)
+    monkeypatch.setattr("udacimed_edge.benchmarking.rounds.Worker", _OneAtATime)
     with pytest.raises(InputError, match=r"takes 1 image\(s\) at once, not 2\nmeasure it with --batch 1"):
         measure([BenchmarkSubject("tiny", tiny, 1)], QUICK)
     (found,) = measure([BenchmarkSubject("tiny", tiny, 1)], replace(QUICK, only_fitting=True))

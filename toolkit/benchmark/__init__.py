@@ -1,4 +1,0 @@
-"""How fast artifacts are, measured in turn: rounds, one process each, scores, peaks, what is shown."""
-
-if __name__ != "udacimed_edge.benchmark":
-    raise ImportError(f"import udacimed_edge.benchmark, not {__name__}")
