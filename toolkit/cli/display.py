@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ __all__ = [
     "clauses_text",
     "devices_table",
     "figures_text",
+    "left",
     "processors_table",
     "profile_text",
     "progress",
@@ -44,11 +46,19 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=_TABLE_WIDTH)
 
 
+_RESULT_CAPTION = (
+    "recipe: which INT8 recipe held first, 1 the lowest; in int8: share of the multiply-accumulates computed "
+    "in int8; found: of the images with pneumonia; changed: decisions other than the source model's"
+)
+
+
 def result_table(results: Sequence[ItemResult]) -> Table:
     """One row per artifact."""
     rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
     table = Table(
         title="REHEARSAL on synthetic images: no evidence" if rehearsal else None,
+        caption=_RESULT_CAPTION,
+        caption_justify="left",
         box=SIMPLE,
         collapse_padding=True,
     )
@@ -276,25 +286,35 @@ def changes_text(report: Report) -> str:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[Stage | ItemResult], None]]:
-    """Show what is being done: one live line per item on a terminal, plain lines elsewhere."""
+def progress(console: Console, total: int = 0) -> Iterator[Callable[[Stage | ItemResult], None]]:
+    """Show what is being done: on a terminal one line per item, kept in its place; plain lines elsewhere.
+
+    Args:
+        console: Where to.
+        total: How many items there are, for a count and an estimate of the time left; 0 for neither.
+    """
     from udacimed_edge.workflow.plan import ItemResult
 
-    now: dict[str, str] = {}
+    started, now, done = time.monotonic(), dict[str, str](), dict[str, str]()
 
     def lines() -> Table:
         grid = Table.grid(padding=(0, 1))
-        for item, stage in now.items():
-            grid.add_row(Spinner("line"), item, stage)
+        for item, stage in {**now, **done}.items():
+            grid.add_row("" if item in done else Spinner("line"), item, stage)
+        if total:
+            grid.add_row("", f"{len(done)} of {total}", left(len(done), total, time.monotonic() - started))
         return grid
 
     with Live(console=console, transient=True, get_renderable=lines, refresh_per_second=8) as live:
 
         def notify(event: Stage | ItemResult) -> None:
             if isinstance(event, ItemResult):
-                now.pop(event.item, None)
-                verdict = event.report.verdict if event.report else "ERROR"
-                live.console.print(f"{event.item}: {verdict} ({event.seconds:.1f} s)", highlight=False)
+                verdict = event.report.verdict_words if event.report else "ERROR"
+                done[event.item] = f"{verdict} ({event.seconds:.1f} s)"
+                if not console.is_terminal:
+                    count = f" [{len(done)} of {total}]" if total else ""
+                    text = f"{event.item}: {done[event.item]}{count}"
+                    live.console.print(text, highlight=False, markup=False)
             elif console.is_terminal:
                 now[event.item] = event.name
                 if event.item != "source":
@@ -303,3 +323,11 @@ def progress(console: Console) -> Iterator[Callable[[Stage | ItemResult], None]]
                 console.print(f"{event.item}: {event.name}", highlight=False)
 
         yield notify
+
+
+def left(done: int, total: int, seconds: float) -> str:
+    """How long the rest takes if it goes on as it went, in words; nothing before the first has ended."""
+    if not done or done >= total:
+        return ""
+    rest = seconds / done * (total - done)
+    return f"about {rest:.0f} s left" if rest < 90 else f"about {rest / 60:.0f} min left"

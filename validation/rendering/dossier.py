@@ -45,9 +45,9 @@ def calibration_text(report: Report) -> str:
     score, low, high = brier(report)
     labels, probabilities = _answers(report)
     return (
-        f"Brier score {score:.4f}, 95 % interval {low:.4f} to {high:.4f} (0 is "
-        f"best). The mean probability is {probabilities.mean():.3f}; {labels.mean():.3f} of this split are ill. Where fewer are ill the "
-        "probabilities are too high, and only the decision was judged. They were not recalibrated."
+        f"Brier score {score:.4f}, 95 % interval {low:.4f} to {high:.4f} (0 is best). The mean probability "
+        f"is {probabilities.mean():.3f}; {labels.mean():.3f} of this split are ill. Where fewer are ill "
+        "the probabilities are too high, and only the decision was judged. They were not recalibrated."
     )
 
 
@@ -151,8 +151,8 @@ def sections(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ..
         (
             "Cybersecurity",
             (
-                "Conversion, judgement and screening need no network but for a download that a user "
-                "asks for, and send nothing. Artifact and report name each other by SHA-256; a bundle can be signed.",
+                "Conversion, judgement and screening need no network but for a download that a user asks "
+                "for, and send nothing. Artifact and report name each other by SHA-256; a bundle can be signed.",
                 "Not done: no penetration test, and no scan of the software listed here for known "
                 "vulnerabilities, is part of this report.",
             ),

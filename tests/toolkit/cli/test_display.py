@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from udacimed_edge.cli.display import (
     changes_text,
     clauses_text,
     figures_text,
+    left,
     processors_table,
     progress,
     result_table,
@@ -149,3 +151,41 @@ def test_progress_is_one_line_a_stage_in_a_pipe() -> None:
         notify(Stage("ort-int8", "convert"))
         notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
     assert stream.getvalue().split("\n")[:2] == ["ort-int8: convert", "ort-int8: ERROR (1.0 s)"]
+
+
+def test_progress_counts_where_the_total_is_known() -> None:
+    """Each verdict says how many of all items have ended."""
+    stream = io.StringIO()
+    with progress(Console(file=stream, width=80), 3) as notify:
+        notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
+    assert stream.getvalue().split("\n")[0] == "ort-int8: ERROR (1.0 s) [1 of 3]"
+
+
+def test_a_terminal_keeps_one_line_an_item() -> None:
+    """On a terminal the verdict takes the place of the stage, and the count stands below."""
+    stream = io.StringIO()
+    with progress(Console(file=stream, width=80, force_terminal=True), 2) as notify:
+        notify(Stage("ort-int8", "convert"))
+        notify(Stage("ort-fp32", "convert"))
+        notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "\n", stream.getvalue()).splitlines()]
+    last = [line for line in lines if line][-3:]
+    assert last[0].split() == ["ort-int8", "ERROR", "(1.0", "s)"]
+    assert last[1].split()[1:] == ["ort-fp32", "convert"]
+    assert last[2].split()[:3] == ["1", "of", "2"]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "told"),
+    [(0, 8, 5, ""), (2, 8, 20, "about 60 s left"), (1, 8, 60, "about 7 min left"), (8, 8, 90, "")],
+)
+def test_the_time_left(done: int, total: int, seconds: float, told: str) -> None:
+    """The rest takes as long an item as what has ended."""
+    assert left(done, total, seconds) == told
+
+
+def test_headings_are_explained(report: Report) -> None:
+    """Below the table stands what its headings mean."""
+    text = " ".join(shown(ItemResult("ort-fp32", report=report)).split())
+    for words in ("recipe: which", "in int8: share", "changed: decisions other than the source model's"):
+        assert words in text
