@@ -152,7 +152,8 @@ def sections(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ..
             "Cybersecurity",
             (
                 "Conversion, judgement and screening need no network but for a download that a user asks "
-                "for, and send nothing. Artifact and report name each other by SHA-256; a bundle can be signed.",
+                "for, and send nothing. Artifact and report name each other by SHA-256, and a bundle can be "
+                "signed.",
                 "Not done: no penetration test, and no scan of the software listed here for known "
                 "vulnerabilities, is part of this report.",
             ),
