@@ -125,7 +125,7 @@ def _wheel(file: Path) -> Wheel:
 
 
 def declared(path: Path) -> tuple[str, str]:
-    """Licence and supplier that a wheel states, each in one line; empty where it states none, or is no wheel."""
+    """Licence and supplier that a wheel states, each in one line; empty where it does not."""
     try:
         fields = wheel_metadata(path)
     except NOT_A_WHEEL:

@@ -15,7 +15,15 @@ from udacimed_edge.validation.rendering.statements import alarms_text, interval_
 from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import Report
 
-__all__ = ["brier", "calibration_text", "failure_table", "reliability_bins", "reliability_table", "sections"]
+__all__ = [
+    "brier",
+    "calibration_text",
+    "evidence_table",
+    "failure_table",
+    "reliability_bins",
+    "reliability_table",
+    "sections",
+]
 
 BINS = 10
 
@@ -164,6 +172,43 @@ def sections(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ..
         ),
         ("Clinical evaluation", ("Not done: no patient was examined with it, no reader study was made.",)),
     )
+
+
+GMLP = (
+    ("1 Multi-disciplinary expertise through the life cycle", "Not available."),
+    (
+        "2 Good software engineering and security practices",
+        "In part: Cybersecurity, and the list of software with versions. Not audited.",
+    ),
+    (
+        "3 Participants and data sets represent the intended patients",
+        "Not available beyond what Limits say of the data; no subgroup was looked at.",
+    ),
+    (
+        "4 Training data sets are independent of test sets",
+        "In part: splits and calibration images have digests under How it was made; what the source model "
+        "was trained on, and had seen of the test split, is the word of its card.",
+    ),
+    ("5 Reference data sets are based on best available methods", "How it was made: Reference standard."),
+    (
+        "6 The model suits the available data and the intended use",
+        "How it was made: Intended; What its model card says. No more is available.",
+    ),
+    ("7 Performance of the team of human and model", "Not available: no reader study was made."),
+    (
+        "8 Testing in clinically relevant conditions",
+        "Not available: stored images were judged, none was taken at a clinic with it.",
+    ),
+    ("9 Users get clear, essential information", "This report, and the pages of a bundle."),
+    ("10 Deployed models are monitored, retraining is managed", "Not available: see Monitoring."),
+)
+"""Good machine learning practice: the ten principles in short (FDA, Health Canada and MHRA, October 2021)."""
+
+
+def evidence_table() -> Table:
+    """Each principle of good machine learning practice, and where in a report its evidence stands."""
+    caption = "Good machine learning practice (FDA, Health Canada, MHRA 2021): principle and evidence"
+    return Table("gmlp", caption, ("Principle", "Evidence"), GMLP)
 
 
 def _answers(report: Report) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -80,6 +80,7 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
         processors_text=int8.processors_text(reports),
         sizes=provenance.size_table(reports),
         dossier=dossier.sections(reports),
+        evidence=dossier.evidence_table(),
         facts=provenance.facts(reports),
         tools=provenance.tools_table(reports),
         commands=[(name, provenance.commands(r)) for name, r in zip(labelled, reports, strict=True)],

@@ -128,6 +128,7 @@ def _made(reports: Sequence[Report]) -> list[str]:
     return [
         "## For an auditor's file",
         _list(file),
+        table_text(dossier.evidence_table()),
         "## How it was made",
         _list(facts),
         table_text(provenance.tools_table(reports)),

@@ -13,6 +13,7 @@ from udacimed_edge.core.data import Split
 from udacimed_edge.validation.rendering.dossier import (
     brier,
     calibration_text,
+    evidence_table,
     failure_table,
     reliability_bins,
     reliability_table,
@@ -84,3 +85,13 @@ def test_what_was_not_executed_has_no_calibration(render: Callable[[Report], str
     page = render(skipped)
     assert "Monitoring" in page
     assert "Brier score" not in page
+
+
+@pytest.mark.parametrize("render", [lambda r: render_html([r]), lambda r: render_markdown([r]), render_card])
+def test_each_principle_has_its_evidence(render: Callable[[Report], str], make: Make) -> None:
+    """All ten principles are on every page; evidence is a place that is there, or not available."""
+    page, rows = render(make()), evidence_table().rows
+    assert [row[0].split()[0] for row in rows] == [str(number) for number in range(1, 11)]
+    for principle, evidence in rows:
+        assert principle in page
+        assert evidence in page
