@@ -208,7 +208,11 @@ def _metrics(report: Report) -> list[dict[str, Any]]:
     assert report.metrics is not None  # it passed
     test = marked(report, f"{_judged_on(report)}, at the decision threshold {report.threshold:.6f}")
     found: list[dict[str, Any]] = []
-    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+    for name in (
+        "sensitivity",
+        "specificity",
+        "accuracy",
+    ):  # PPV and NPV hold at this split's prevalence alone
         measured = getattr(report.metrics, name)
         if measured.value is not None and measured.clopper_pearson is not None:
             exact = measured.clopper_pearson

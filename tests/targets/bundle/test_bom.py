@@ -64,7 +64,7 @@ def test_the_model_has_its_figures_and_their_intervals(spec: BundleSpec) -> None
         },
     }
     assert [metric["type"] for metric in metrics] == [
-        "sensitivity", "specificity", "ppv", "npv", "accuracy", "AUC"
+        "sensitivity", "specificity", "accuracy", "AUC"
     ]  # fmt: skip
     assert "confidenceInterval" not in metrics[-1]
     assert {"name": "udacimed-edge:decision_threshold", "value": "0.25"} in model["properties"]
