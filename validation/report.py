@@ -123,6 +123,8 @@ class SourceRecord(Record):
         metrics: Its own figures at its own threshold.
         threshold: Its own; None in what version 0.1.0 wrote, which scored it at the artifact's.
         notes: What was assumed about its file, in lines.
+        card: What its model card says of the test split and of what had been seen of it, in lines; empty
+            where it has none, and in what version 0.1.0 wrote.
     """
 
     name: str
@@ -131,6 +133,7 @@ class SourceRecord(Record):
     metrics: Metrics
     threshold: float | None = None
     notes: tuple[str, ...] = ()
+    card: tuple[str, ...] = ()
 
 
 class BasisRecord(Record):

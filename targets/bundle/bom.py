@@ -18,7 +18,7 @@ __all__ = ["BOM", "render_bom"]
 
 BOM = "bom.cdx.json"
 
-_MODEL, _RUNNER = "model", "screen.pyz"
+_MODEL, _RUNNER, _PYTHON = "model", "screen.pyz", "python"
 """References within the list."""
 
 
@@ -30,7 +30,7 @@ def render_bom(spec: BundleSpec, wheels: Sequence[Wheel]) -> str:
         wheels: What is installed; empty where an app loads the model.
     """
     libraries = [_library(wheel) for wheel in wheels]
-    runner = [_runner(spec)] if wheels else []
+    runner = [_runner(spec), _python(spec)] if wheels else []
     digests = [spec.report.report_digest, spec.artifact_digest, *(wheel.sha256 for wheel in wheels)]
     identity = "\n".join([spec.name, *digests])
     parts = [_MODEL, *([_RUNNER] if runner else [])]
@@ -48,7 +48,11 @@ def render_bom(spec: BundleSpec, wheels: Sequence[Wheel]) -> str:
         "components": [_model(spec), *runner, *libraries],
         "dependencies": [
             {"ref": spec.name, "dependsOn": parts},
-            *({"ref": _RUNNER, "dependsOn": [library["bom-ref"] for library in libraries]} for _ in runner),
+            *(
+                [{"ref": _RUNNER, "dependsOn": [_PYTHON, *(wheel.file for wheel in wheels)]}]
+                if wheels
+                else []
+            ),
         ],
     }
     return json.dumps(bom, indent=1, ensure_ascii=False) + "\n"
@@ -63,7 +67,7 @@ def _properties(**values: str) -> list[dict[str, str]]:
 
 
 def _toolkit(spec: BundleSpec) -> dict[str, Any]:
-    return {"type": "application", "name": "udacimed-edge", "version": spec.toolkit_version}
+    return {"type": "application", "name": "udacimed-edge", "version": spec.toolkit_version, **_ours()}
 
 
 def _bundle(spec: BundleSpec) -> dict[str, Any]:
@@ -84,7 +88,28 @@ def _runner(spec: BundleSpec) -> dict[str, Any]:
         "name": _RUNNER,
         "version": spec.toolkit_version,
         "description": "Reads radiographs and asks the model; of the toolkit, its folder runtime alone.",
+        **_ours(),
     }
+
+
+def _python(spec: BundleSpec) -> dict[str, Any]:
+    """What the runner needs on the device and the bundle does not bring."""
+    assert spec.profile.runner is not None  # it has wheels
+    return {
+        "type": "platform",
+        "bom-ref": _PYTHON,
+        "supplier": {"name": "Python Software Foundation, or who built the device's"},
+        "name": "Python",
+        "version": " or ".join(spec.profile.runner.python),
+        "description": "Not in the bundle: one of these versions must be on the device.",
+        "scope": "required",
+        "licenses": [{"license": {"id": "Python-2.0"}}],
+    }
+
+
+def _ours() -> dict[str, Any]:
+    """Supplier and licence of what this project made."""
+    return {"supplier": {"name": "The udacimed-edge authors"}, "licenses": [{"license": {"id": "MIT"}}]}
 
 
 def _library(wheel: Wheel) -> dict[str, Any]:
@@ -93,7 +118,9 @@ def _library(wheel: Wheel) -> dict[str, Any]:
         "bom-ref": wheel.file,
         "name": wheel.name,
         "version": wheel.version,
+        "supplier": {"name": wheel.supplier or "not stated in the wheel"},
         "hashes": _hashes(wheel.sha256),
+        "licenses": [{"license": {"name": wheel.licence or "not stated in the wheel"}}],
         "purl": f"pkg:pypi/{wheel.name}@{wheel.version}?file_name={wheel.file}",
     }
 
@@ -118,8 +145,17 @@ def _model(spec: BundleSpec) -> dict[str, Any]:
             "quantitativeAnalysis": {"performanceMetrics": _metrics(report)},
             "considerations": _considerations(spec),
         },
+        **_files(report),
         "pedigree": {"ancestors": [_source(report)]},
     }
+
+
+def _files(report: Report) -> dict[str, Any]:
+    """The hash of the artifact's file; of several files, each as a part of it."""
+    files = report.artifact.files
+    if len(files) == 1:
+        return {"hashes": _hashes(files[0].sha256)}
+    return {"components": [{"type": "file", "name": f.name, "hashes": _hashes(f.sha256)} for f in files]}
 
 
 def _source(report: Report) -> dict[str, Any]:
@@ -172,7 +208,11 @@ def _metrics(report: Report) -> list[dict[str, Any]]:
     assert report.metrics is not None  # it passed
     test = marked(report, f"{_judged_on(report)}, at the decision threshold {report.threshold:.6f}")
     found: list[dict[str, Any]] = []
-    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+    for name in (
+        "sensitivity",
+        "specificity",
+        "accuracy",
+    ):  # PPV and NPV hold at this split's prevalence alone
         measured = getattr(report.metrics, name)
         if measured.value is not None and measured.clopper_pearson is not None:
             exact = measured.clopper_pearson

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import email.parser
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from udacimed_edge.core.errors import GateRefusedError
 from udacimed_edge.core.files import read_text
 from udacimed_edge.targets.bundle.inspection import Contents, NotCheckedError, require
-from udacimed_edge.targets.bundle.wheels import Wheel, requirements_text
+from udacimed_edge.targets.bundle.wheels import (
+    NOT_A_WHEEL,
+    Wheel,
+    declared,
+    requirements_text,
+    wheel_metadata,
+)
 from udacimed_edge.targets.devices.profile import Runner
 
 __all__ = ["check_wheels", "wheels_in"]
-
-_MAX_METADATA_BYTES = 1 << 20
-_MAX_LIST_BYTES = 16 << 20
-"""Most that a wheel's list of members may weigh; openvino's weighs 100 kB."""
 
 _NAME = re.compile(
     r"wheels/[A-Za-z0-9]([A-Za-z0-9._]*[A-Za-z0-9])?-[A-Za-z0-9._+!]+(-[0-9][A-Za-z0-9_]*)?"
@@ -39,7 +37,8 @@ def wheels_in(bundle: Contents) -> tuple[Wheel, ...]:
     for path in sorted(name for name in bundle.names if name.startswith("wheels/")):
         require(bool(_NAME.fullmatch(path)), f"{path} is not named as wheels are")
         name, version = path.removeprefix("wheels/").split("-")[:2]
-        found.append(Wheel(_normal(name), version, bundle.digests[path], path.removeprefix("wheels/")))
+        file, told = path.removeprefix("wheels/"), declared(bundle.folder / path)
+        found.append(Wheel(_normal(name), version, bundle.digests[path], file, *told))
     return tuple(found)
 
 
@@ -110,30 +109,11 @@ def _require_named_truly(path: Path, wheel: Wheel) -> None:
         GateRefusedError: It is another's, or no wheel.
     """
     try:
-        text = _metadata(path)
-    except (zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, KeyError, EOFError,
-            NotImplementedError, RuntimeError) as error:  # fmt: skip
+        fields = wheel_metadata(path)
+    except NOT_A_WHEEL as error:
         raise GateRefusedError(f"{wheel.file} is not a wheel: {str(error)[:100]}") from error
-    fields = email.parser.HeaderParser().parsestr(text)
     told = (_normal(str(fields["Name"])), str(fields["Version"]).replace("-", "_"))
     require(
         told == (wheel.name, wheel.version),
         f"{wheel.file} holds {told[0][:60]} {told[1][:60]}, not what it says",
     )
-
-
-def _metadata(path: Path) -> str:
-    """A wheel's METADATA, read within bounds."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - 22 - 0xFFFF))
-        tail = stream.read()
-        at = tail.rfind(b"PK\5\6")
-        is_zip64 = tail[max(0, at - 20) :].startswith(b"PK\6\7")
-        if at < 0 or is_zip64 or struct.unpack_from("<I", tail, at + 12)[0] > _MAX_LIST_BYTES:
-            raise ValueError("no zip, or its list is too long")
-        with zipfile.ZipFile(stream) as wheel:
-            names = [n for n in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n)]
-            if len(names) != 1:
-                raise ValueError(f"{len(names)} METADATA in it")
-            with wheel.open(names[0]) as member:
-                return member.read(_MAX_METADATA_BYTES).decode("utf-8", "replace")

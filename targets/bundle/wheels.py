@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
+from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 
@@ -14,17 +19,40 @@ from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.core.files import output_errors, sha256_file
 from udacimed_edge.targets.devices.profile import Runner
 
-__all__ = ["Wheel", "fetch_wheels", "pin", "requirements_text"]
+__all__ = [
+    "NOT_A_WHEEL",
+    "Wheel",
+    "declared",
+    "fetch_wheels",
+    "pin",
+    "requirements_text",
+    "wheel_metadata",
+]
+
+_MAX_METADATA_BYTES = 1 << 20
+_MAX_LIST_BYTES = 16 << 20
+"""Most that a wheel's list of members may weigh; openvino's weighs 100 kB."""
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel: name (normalised), version, SHA-256 of the file, and the file's name."""
+    """A wheel, as its file's name and its METADATA describe it.
+
+    Attributes:
+        name: Normalised.
+        version: Its version.
+        sha256: Of the file.
+        file: The file's name.
+        licence: As stated; empty where none is.
+        supplier: Its author or maintainer, as stated; empty where none is.
+    """
 
     name: str
     version: str
     sha256: str
     file: str
+    licence: str = ""
+    supplier: str = ""
 
 
 def pin(requirements: Sequence[str], validated: Mapping[str, str]) -> tuple[str, ...]:
@@ -93,7 +121,58 @@ def requirements_text(wheels: Sequence[Wheel]) -> str:
 def _wheel(file: Path) -> Wheel:
     """Name and version are the first two parts of a wheel's file name (PyPA, binary distribution format)."""
     name, version = file.name.split("-")[:2]
-    return Wheel(_normal(name), version, sha256_file(file), file.name)
+    return Wheel(_normal(name), version, sha256_file(file), file.name, *declared(file))
+
+
+def declared(path: Path) -> tuple[str, str]:
+    """Licence and supplier that a wheel states, each in one line; empty where it does not."""
+    try:
+        fields = wheel_metadata(path)
+    except NOT_A_WHEEL:
+        return "", ""
+    classes = [c.split(" :: ")[-1] for c in fields.get_all("Classifier", []) if c.startswith("License ::")]
+    licences = [fields.get("License-Expression"), "; ".join(classes), fields.get("License")]
+    people = [fields.get(name) for name in ("Author", "Author-email", "Maintainer", "Maintainer-email")]
+    return _first(licences), _first(people)
+
+
+def _first(stated: Sequence[object]) -> str:
+    """The first that says anything, in one line of at most 200 characters."""
+    lines = (" ".join(str(text or "").split())[:200] for text in stated)
+    return next((line for line in lines if line), "")
+
+
+NOT_A_WHEEL = (
+    zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, KeyError, EOFError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What reading a file as a wheel raises where it is none."""
+
+
+def wheel_metadata(path: Path) -> Message:
+    """A wheel's METADATA, read within bounds.
+
+    Raises:
+        Exception: One of `NOT_A_WHEEL`.
+    """
+    return HeaderParser().parsestr(_metadata_text(path))
+
+
+def _metadata_text(path: Path) -> str:
+    """A wheel's METADATA, read within bounds."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 22 - 0xFFFF))
+        tail = stream.read()
+        at = tail.rfind(b"PK\5\6")
+        is_zip64 = tail[max(0, at - 20) :].startswith(b"PK\6\7")
+        if at < 0 or is_zip64 or struct.unpack_from("<I", tail, at + 12)[0] > _MAX_LIST_BYTES:
+            raise ValueError("no zip, or its list is too long")
+        with zipfile.ZipFile(stream) as wheel:
+            names = [n for n in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n)]
+            if len(names) != 1:
+                raise ValueError(f"{len(names)} METADATA in it")
+            with wheel.open(names[0]) as member:
+                return member.read(_MAX_METADATA_BYTES).decode("utf-8", "replace")
 
 
 def _normal(name: str) -> str:

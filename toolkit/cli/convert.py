@@ -118,7 +118,7 @@ def convert(
     )
     require_writable_file(out / PAGE, "--out")
     source, dataset, console = chosen_model(model, built_in), open_data(data), command_output.console()
-    with progress(console) as notify:
+    with progress(console, len(plan.items)) as notify:
         results = convert_all(load_source(source, source_options(options)), dataset, plan, notify)
     command_output.content["results"] = item_records(results)
     _show(results)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from udacimed_edge.targets.devices.profile import DeviceProfile
-    from udacimed_edge.validation.metrics.records import Proportion
+    from udacimed_edge.validation.metrics.records import Metrics, Proportion
     from udacimed_edge.validation.report import ProcessorRecord, Report, Verdict
     from udacimed_edge.workflow.plan import ItemResult, Stage
 
@@ -27,6 +28,7 @@ __all__ = [
     "clauses_text",
     "devices_table",
     "figures_text",
+    "left",
     "processors_table",
     "profile_text",
     "progress",
@@ -44,11 +46,19 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=_TABLE_WIDTH)
 
 
+_RESULT_CAPTION = (
+    "recipe: which INT8 recipe held first, 1 the lowest; in int8: share of the multiply-accumulates computed "
+    "in int8; found: of the images with pneumonia; changed: decisions other than the source model's"
+)
+
+
 def result_table(results: Sequence[ItemResult]) -> Table:
     """One row per artifact."""
     rehearsal = any(r.report is not None and r.report.rehearsal for r in results)
     table = Table(
         title="REHEARSAL on synthetic images: no evidence" if rehearsal else None,
+        caption=_RESULT_CAPTION,
+        caption_justify="left",
         box=SIMPLE,
         collapse_padding=True,
     )
@@ -109,29 +119,53 @@ def _coloured(verdict: Verdict, words: str = "") -> str:
     return f"[{colour}]{words or verdict}[/{colour}]"
 
 
-def processors_table(reports: Sequence[Report]) -> Table | None:
-    """The processor cases of all artifacts, each row beside the judged run; None where it is empty."""
-    table = Table(title="As other processors compute it", box=SIMPLE, collapse_padding=True)
+def processors_table(reports: Sequence[Report]) -> Group | None:
+    """The processor cases of all artifacts, each row beside the judged run; None where there is none.
+
+    What was computed for comparison alone stands below, in words that are no verdict.
+    """
+    from udacimed_edge.validation.rendering.int8 import compared
+
+    table = Table(
+        title="As other processors compute it", caption=_PROCESSORS_CAPTION, caption_justify="left",
+        box=SIMPLE, collapse_padding=True,
+    )  # fmt: skip
     for words in ("processor", "verdict"):
         table.add_column(words, no_wrap=True)
-    for figures in ("changed", "moved by", "time"):
+    for figures in ("other than judged", "moved by", "time"):
         table.add_column(figures, justify="right", no_wrap=True)
     table.add_column("how, or why not", overflow="fold")
+    lines = []
     for report in reports:
+        images = len(report.predictions.labels)
         for row in report.processors:
-            table.add_row(*_processor_cells(row, len(report.predictions.labels)))
-    return table if table.row_count else None
+            if row.comparison_only:
+                moved = "" if row.changed is None else f", {row.changed}/{images} other than judged"
+                lines.append(escape(f"  {row.name}: {compared(row)}{moved}; {row.reason or row.way}"))
+            else:
+                table.add_row(*_processor_cells(row, images))
+    parts: list[Table | str] = [table] if table.row_count else []
+    if lines:
+        parts += [_COMPARISON, *lines]
+    return Group(*parts) if parts else None
+
+
+_PROCESSORS_CAPTION = (
+    "other than judged: decisions that differ from the judged run; changed decisions in a reason are counted "
+    "against the source model"
+)
+
+_COMPARISON = "For comparison, no verdict: the same model in the faster setting that was not taken"
 
 
 def _processor_cells(row: ProcessorRecord, images: int) -> list[str]:
-    comparison = "faster setting, for comparison only: " if row.comparison_only else ""
     return [
         row.name,
         _coloured(row.verdict),
         "" if row.changed is None else f"{row.changed}/{images}",
         "" if row.max_difference is None else f"{row.max_difference:.2g}",
         "" if row.seconds is None else f"{row.seconds:.1f} s",
-        escape(comparison + (row.reason or row.way)),
+        escape(row.reason or row.way),
     ]
 
 
@@ -193,13 +227,15 @@ def basis_text(report: Report) -> str:
 
 def figures_text(report: Report) -> str:
     """Every figure with its 95 % intervals."""
+    from udacimed_edge.validation.rendering.tables import PREVALENCES
+
     metrics, comparison = report.metrics, report.comparison
     if metrics is None or comparison is None:
         return "  no figures: " + report.reason
     lines = [
-        _proportion_line(name, getattr(metrics, name))
-        for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+        _proportion_line(name, getattr(metrics, name)) for name in ("sensitivity", "specificity", "accuracy")
     ]
+    lines += [_predictive_line(metrics, share) for share in PREVALENCES]
     clears = "reaches" if report.sensitivity_bound_clears else "does not reach"
     required = report.policy.settings.min_sensitivity
     return "\n".join(
@@ -225,6 +261,13 @@ def _proportion_line(name: str, found: Proportion) -> str:
     )
 
 
+def _predictive_line(metrics: Metrics, prevalence: float) -> str:
+    from udacimed_edge.validation.rendering.tables import predictive_cells
+
+    ppv, npv = predictive_cells(metrics, prevalence)
+    return f"  where {prevalence:.0%} are ill: PPV {ppv}, NPV {npv}, with their 95 % intervals"
+
+
 def clauses_text(report: Report) -> str:
     """The policy, clause by clause, with what was measured."""
     lines = [f"  {'held  ' if c.passed else 'BROKEN'} {c}" for c in report.policy.clauses]
@@ -243,25 +286,35 @@ def changes_text(report: Report) -> str:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[Stage | ItemResult], None]]:
-    """Show what is being done: one live line per item on a terminal, plain lines elsewhere."""
+def progress(console: Console, total: int = 0) -> Iterator[Callable[[Stage | ItemResult], None]]:
+    """Show what is being done: on a terminal one line per item, kept in its place; plain lines elsewhere.
+
+    Args:
+        console: Where to.
+        total: How many items there are, for a count and an estimate of the time left; 0 for neither.
+    """
     from udacimed_edge.workflow.plan import ItemResult
 
-    now: dict[str, str] = {}
+    started, now, done = time.monotonic(), dict[str, str](), dict[str, str]()
 
     def lines() -> Table:
         grid = Table.grid(padding=(0, 1))
-        for item, stage in now.items():
-            grid.add_row(Spinner("line"), item, stage)
+        for item, stage in {**now, **done}.items():
+            grid.add_row("" if item in done else Spinner("line"), item, stage)
+        if total:
+            grid.add_row("", f"{len(done)} of {total}", left(len(done), total, time.monotonic() - started))
         return grid
 
     with Live(console=console, transient=True, get_renderable=lines, refresh_per_second=8) as live:
 
         def notify(event: Stage | ItemResult) -> None:
             if isinstance(event, ItemResult):
-                now.pop(event.item, None)
-                verdict = event.report.verdict if event.report else "ERROR"
-                live.console.print(f"{event.item}: {verdict} ({event.seconds:.1f} s)", highlight=False)
+                verdict = event.report.verdict_words if event.report else "ERROR"
+                done[event.item] = f"{verdict} ({event.seconds:.1f} s)"
+                if not console.is_terminal:
+                    count = f" [{len(done)} of {total}]" if total else ""
+                    text = f"{event.item}: {done[event.item]}{count}"
+                    live.console.print(text, highlight=False, markup=False)
             elif console.is_terminal:
                 now[event.item] = event.name
                 if event.item != "source":
@@ -270,3 +323,11 @@ def progress(console: Console) -> Iterator[Callable[[Stage | ItemResult], None]]
                 console.print(f"{event.item}: {event.name}", highlight=False)
 
         yield notify
+
+
+def left(done: int, total: int, seconds: float) -> str:
+    """How long the rest takes if it goes on as it went, in words; nothing before the first has ended."""
+    if not done or done >= total:
+        return ""
+    rest = seconds / done * (total - done)
+    return f"about {rest:.0f} s left" if rest < 90 else f"about {rest / 60:.0f} min left"

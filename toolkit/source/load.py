@@ -21,7 +21,7 @@ from udacimed_edge.source.onnx import external_files, load_onnx
 from udacimed_edge.source.outputs import Output, require_output, two_logits
 from udacimed_edge.source.proof import TOLERANCE, disagreement, export, read_check, require_classifier
 from udacimed_edge.source.pt2 import load_pt2
-from udacimed_edge.source.spec import ModelSpec, parse_card, read_spec, spec_path
+from udacimed_edge.source.spec import ModelSpec, card_lines, parse_card, read_spec, spec_path
 from udacimed_edge.source.weights import WEIGHT_SUFFIXES, candidates, network_of, read_weights
 
 if TYPE_CHECKING:  # these take seconds to import: only the functions that need them do so
@@ -96,6 +96,7 @@ class SourceModel:
         program: The module, exported, free in its batch where `dynamic_batch`.
         mean: Its normalisation, of pixels divided by 255: one value, or one per input channel.
         std: Likewise.
+        card: What its card says of the test split and of what had been seen of it, for a report.
     """
 
     name: str
@@ -111,6 +112,7 @@ class SourceModel:
     program: ExportedProgram | None = field(default=None, repr=False, compare=False)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    card: tuple[str, ...] = ()
 
 
 def built_in_of(digest: str) -> Path | None:
@@ -184,6 +186,7 @@ def _load(path: Path, options: SourceOptions) -> SourceModel:
         program=program,
         mean=card.mean,
         std=card.std,
+        card=card_lines(card),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from udacimed_edge.core.json_reader import parse_json, read_plain_text
 from udacimed_edge.runtime.contract import LABELS
 from udacimed_edge.source.outputs import Output
 
-__all__ = ["ModelSpec", "parse_card", "read_spec", "spec_path"]
+__all__ = ["ModelSpec", "card_lines", "parse_card", "read_spec", "spec_path"]
 
 
 MAX_CARD_BYTES = 1 << 20
@@ -20,6 +21,9 @@ MAX_CARD_BYTES = 1 << 20
 
 MAX_PROBLEMS = 5
 """How many of a card's problems are told at once."""
+
+MAX_LINES, MAX_LINE = 20, 1000
+"""Of what a card says, so many lines of so many characters go into a report."""
 
 
 def _both_labels(labels: tuple[str, str]) -> tuple[str, str]:
@@ -80,6 +84,25 @@ def read_spec(path: Path) -> ModelSpec:
         InputError: The file is missing, is not JSON, or a field is missing, unknown or out of range.
     """
     return parse_card(read_plain_text(path, "a model card", MAX_CARD_BYTES), str(path))
+
+
+def card_lines(card: ModelSpec) -> tuple[str, ...]:
+    """What a report repeats from a card: shares of the test split apart, what had been seen of it, limits."""
+    split = card.test.get("split digest")
+    where = f"test split {split[:12]}" if isinstance(split, str) else "test split"
+    said = [f"{where}, {name}: {_share(value)}" for name, value in card.test.items() if _share(value)]
+    tried = card.training.get("tried")
+    said += [f"tried: {line}" for line in tried if isinstance(line, str)] if isinstance(tried, list) else []
+    said += [f"limit: {line}" for line in card.limits]
+    return tuple(textwrap.shorten(line, MAX_LINE, placeholder=" ...") for line in said[:MAX_LINES])
+
+
+def _share(value: object) -> str:
+    """A count of so many, as the cards here write it: {"called normal": 138, "of": 167}; else nothing."""
+    if not isinstance(value, dict) or len(value) != 2 or not all(type(n) is int for n in value.values()):
+        return ""
+    (name, count), (_, total) = value.items()
+    return f"{count} of {total} {name}" if list(value)[1] == "of" and 0 <= count <= total else ""
 
 
 def parse_card(text: str, origin: str) -> ModelSpec:

@@ -112,6 +112,7 @@ def inputs_of(
         source_probabilities(source, split.images),
         "computed by PyTorch",
         threshold.value,
+        card=source.card,
     )
     pictures = altered(split.images)
     return EvaluationInputs(

@@ -139,6 +139,7 @@ def _stated_scores(artifact: Path, contract: Contract, earlier: Report | None, t
         origin,
         earlier.threshold if earlier.source.threshold is None else earlier.source.threshold,
         stated_by=origin,
+        card=earlier.source.card,
     )
 
 

@@ -427,6 +427,7 @@ def _report(
             metrics=compute_metrics(inputs.split.labels, source.probabilities, source.threshold),
             threshold=source.threshold,
             notes=making.notes,
+            card=source.card,
         ),
         metrics=findings.metrics,
         sensitivity_bound_clears=_bound_clears(findings.metrics, inputs.settings),

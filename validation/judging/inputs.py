@@ -83,6 +83,7 @@ class SourceScores:
         origin: Where these come from, in words.
         threshold: Its own; 0 < t < 1.
         stated_by: Whose word all this is; empty where the model itself was at hand and answered.
+        card: What its model card says of the test split and of what had been seen of it, in lines.
     """
 
     name: str
@@ -91,6 +92,7 @@ class SourceScores:
     origin: str
     threshold: float
     stated_by: str = ""
+    card: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

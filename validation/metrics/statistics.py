@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.validation.metrics.records import Record
+from udacimed_edge.validation.metrics.records import Interval, Proportion, Record
 
 __all__ = [
     "PairedDifference",
@@ -16,6 +16,7 @@ __all__ = [
     "least_positives",
     "paired_auc",
     "paired_difference",
+    "predictive_intervals",
     "predictive_values",
     "roc_points",
     "threshold_curve",
@@ -62,6 +63,41 @@ def predictive_values(
     found, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
     cleared, alarmed = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
     return _share(found, alarmed), _share(cleared, missed)
+
+
+def predictive_intervals(
+    sensitivity: Proportion, specificity: Proportion, prevalence: float
+) -> tuple[Interval | None, Interval | None]:
+    """Intervals of PPV and NPV at a prevalence, which cover both with at least 95 %.
+
+    Both grow with sensitivity and with specificity, so their ends follow from the ends of these two. Each of
+    the two has an exact interval of 97.5 %: together they cover at least 95 % (Bonferroni).
+
+    Args:
+        sensitivity: As it was measured.
+        specificity: Likewise.
+        prevalence: Share of those examined who are ill, 0..1.
+
+    Returns:
+        Of PPV and of NPV; None where it has no value at an end, or nothing was measured.
+    """
+    if not sensitivity.total or not specificity.total:
+        return None, None
+    (low_a, high_a), (low_b, high_b) = _exact(sensitivity), _exact(specificity)
+    lower, upper = (predictive_values(*rates, prevalence) for rates in ((low_a, low_b), (high_a, high_b)))
+    ppv, npv = (
+        None if low is None or high is None else Interval(low=low, high=high)
+        for low, high in zip(lower, upper, strict=True)
+    )
+    return ppv, npv
+
+
+def _exact(found: Proportion) -> tuple[float, float]:
+    """The ends of the exact 97.5 % interval (Clopper and Pearson 1934)."""
+    from scipy.stats import binomtest
+
+    ends = binomtest(found.successes, found.total).proportion_ci(0.975, method="exact")
+    return float(ends.low), float(ends.high)
 
 
 def _share(part: float, rest: float) -> float | None:

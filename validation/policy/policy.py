@@ -136,7 +136,9 @@ def artifact_policy(settings: PolicySettings, evidence: Evidence | None = None) 
         (evidence.recipes, RecipeHeld()),
         (evidence.processors, ProcessorsHold()),
     )
-    own = (Invariant(MAX_INVARIANCE), PrecisionHeld(), ComputeHeld())
+    own: tuple[Clause, ...] = (Invariant(MAX_INVARIANCE), PrecisionHeld())
+    if MIN_MAC_SHARE.get(evidence.claimed_precision) != 0:  # a share of nothing always holds: no clause
+        own += (ComputeHeld(),)
     return Policy((*processor_policy(settings).clauses, *own, *(clause for found, clause in asked if found)))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udacimed_edge.validation.metrics.statistics import roc_points, threshold_curve
+from udacimed_edge.validation.rendering.dossier import reliability_bins
 from udacimed_edge.validation.rendering.statements import GLYPHS
 from udacimed_edge.validation.report import Report, names
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PALETTE",
     "latency_against_size",
+    "reliability",
     "roc",
     "score_scatter",
     "sensitivity_intervals",
@@ -234,6 +236,28 @@ def score_scatter(report: Report) -> str:
         return finish(
             f"scatter-{report.report_digest[:8]}",
             f"Probability of pneumonia by source model and artifact; {len(changed)} decisions changed",
+        )
+
+
+def reliability(report: Report) -> str:
+    """The share that is ill against the mean probability, in ten bins; needs measured answers."""
+    rows = reliability_bins(report)
+    with _axes(3.6) as (axes, finish):
+        axes.plot([0, 1], [0, 1], color=_colour("muted"), linestyle="--", linewidth=0.9)
+        for mean, ill in rows:
+            assert ill.clopper_pearson is not None  # no bin is empty
+            ends = [ill.clopper_pearson.low, ill.clopper_pearson.high]
+            axes.plot([mean, mean], ends, color=_colour("blue"), marker="_", markersize=6)
+        axes.plot(
+            [m for m, _ in rows], [ill.value or 0.0 for _, ill in rows], color=_colour("blue"), marker="o"
+        )
+        axes.set(
+            xlabel="mean probability", ylabel="share that is ill", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02)
+        )
+        axes.grid(color=_colour("line"))
+        told = "; ".join(f"{mean:.2f}: {ill.successes} of {ill.total}" for mean, ill in rows)
+        return finish(
+            f"reliability-{report.report_digest[:8]}", f"Reliability curve, ill by probability: {told}"
         )
 
 

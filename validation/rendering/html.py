@@ -11,7 +11,7 @@ from typing import Any
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.validation.rendering import figures, int8, provenance, statements, tables
+from udacimed_edge.validation.rendering import dossier, figures, int8, provenance, statements, tables
 from udacimed_edge.validation.report import LIMITS, Report, names
 
 __all__ = ["render_html"]
@@ -55,7 +55,9 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
     labelled = names(reports)
     page: str = _template().render(
         title=statements.title(reports),
-        rehearsal=reports[0].rehearsal,
+        rehearsal=statements.REHEARSAL if reports[0].rehearsal else "",
+        notice=statements.NOTICE,
+        identity=statements.identity_text(reports),
         headline=statements.headline(reports),
         basis=statements.basis_text(reports),
         reasons=[
@@ -77,6 +79,8 @@ def render_html(reports: Sequence[Report], images: Split | None = None) -> str:
         int8=int8.tables(reports),
         processors_text=int8.processors_text(reports),
         sizes=provenance.size_table(reports),
+        dossier=dossier.sections(reports),
+        evidence=dossier.evidence_table(),
         facts=provenance.facts(reports),
         tools=provenance.tools_table(reports),
         commands=[(name, provenance.commands(r)) for name, r in zip(labelled, reports, strict=True)],
@@ -121,6 +125,10 @@ def _artifact(name: str, report: Report, images: Split | None) -> Mapping[str, A
         "sweep": figures.threshold_sweep(report) if measured else "",
         "scatter": figures.score_scatter(report) if measured else "",
         "missed": statements.missed_text(report),
+        "failures": _own(dossier.failure_table(report, images), key),
+        "calibration": dossier.calibration_text(report) if measured else "",
+        "reliability": _own(dossier.reliability_table(report), key) if measured else None,
+        "curve": figures.reliability(report) if measured else "",
         "changed": _own(tables.changed_table(report), key),
         "missed_images": _thumbnails(images, dict.fromkeys(missed, "missed")),
         "changed_images": _thumbnails(images, {c.index: f"{c.source}, now {c.artifact}" for c in changed}),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.validation.rendering.statements import GLYPHS, NOT_MEASURED
 from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import ProcessorRecord, Report, names
 
-__all__ = ["processors_text", "tables"]
+__all__ = ["compared", "processors_text", "tables"]
 
 
 def tables(reports: Sequence[Report]) -> tuple[Table, ...]:
@@ -35,7 +36,7 @@ def _recipe_table(reports: Sequence[Report]) -> Table:
     )
     columns = (
         "Artifact",
-        "QuantizationRecipe",
+        "Recipe",
         "Method",
         "Policy on the validation split",
         "Why not",
@@ -106,6 +107,27 @@ def processors_text(reports: Sequence[Report]) -> str:
         f"process of its own, as that processor computes them: {len(ran)} of {len(rows)} rows were executed, "
         f"{len(rows) - len(ran)} skipped; in {changed} a decision differs from the judged run. "
         "An executed row that breaks the policy fails the artifact."
+        f"{_unproven(reports)}"
+    )
+
+
+def _unproven(reports: Sequence[Report]) -> str:
+    """The processors that the formats know and nothing was computed for, each by name."""
+    missing: dict[str, None] = {}
+    for report in reports:
+        if not (own := [row for row in report.processors if not row.comparison_only]):
+            continue
+        executed = {row.name for row in own if row.verdict != "SKIP"}
+        known = FORMATS[report.artifact.format].processors if report.artifact.format in FORMATS else ()
+        asked = dict.fromkeys(f"{report.artifact.format}-{name}" for name in known)
+        missing |= dict.fromkeys(
+            name for name in (*asked, *(row.name for row in own)) if name not in executed
+        )
+    if not missing:
+        return ""
+    return (
+        f" Not computed: {', '.join(missing)}. How such a processor computes these artifacts is not proven; "
+        "a device without the instructions of the machine that judged is such a processor."
     )
 
 
@@ -116,7 +138,7 @@ def _processor_table(reports: Sequence[Report]) -> Table:
 
 def _unsafe_table(reports: Sequence[Report]) -> Table:
     """The same for a variant in the faster setting, which is no artifact and decides nothing."""
-    caption = "For comparison: what the faster setting, unsafe without VNNI, would have cost"
+    caption = "No artifact and no verdict: what the faster setting, unsafe without VNNI, would have cost"
     return _matrix("unsafe", caption, reports, comparison_only=True)
 
 
@@ -131,13 +153,13 @@ def _matrix(key: str, caption: str, reports: Sequence[Report], comparison_only: 
         "Artifact",
         "Processor",
         "Computed by",
-        "Verdict",
-        "Changed decisions",
-        "Largest probability difference",
+        "Policy" if comparison_only else "Verdict",
+        "Decisions other than in the judged run",
+        "Largest probability difference from it",
         "Sensitivity",
         "Specificity",
         "AUC",
-        "Why not",
+        "Why not; changed decisions here are counted against the source model",
     )
     return Table(key, caption, columns, rows)
 
@@ -149,4 +171,10 @@ def _processor(row: ProcessorRecord) -> tuple[str, ...]:
         *(None if value is None else f"{value:.4f}" for value in (row.sensitivity, row.specificity, row.auc)),
     ]
     figures = tuple(NOT_MEASURED if text is None else text for text in shown)
-    return (row.processor, row.way, f"{GLYPHS[row.verdict]} {row.verdict}", *figures, row.reason)
+    verdict = compared(row) if row.comparison_only else f"{GLYPHS[row.verdict]} {row.verdict}"
+    return (row.processor, row.way, verdict, *figures, row.reason)
+
+
+def compared(row: ProcessorRecord) -> str:
+    """What the policy would say of a row for comparison, in words that are no verdict."""
+    return {"PASS": "would hold", "FAIL": "would be broken", "SKIP": "not computed"}[row.verdict]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from udacimed_edge.validation.rendering import int8, provenance, statements, tables
+from udacimed_edge.validation.rendering import dossier, int8, provenance, statements, tables
 from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import LIMITS, Report, names
 
@@ -23,10 +23,11 @@ def render_markdown(reports: Sequence[Report]) -> str:
     return _joined(
         f"# {escaped(statements.title(reports))}",
         *rehearsal(reports[0]),
-        escaped(statements.headline(reports)),
+        escaped(statements.identity_text(reports)),
+        f"**{escaped(statements.headline(reports))}**",
+        escaped(statements.bound_text(reports)),
         escaped(statements.basis_text(reports)),
         table_text(tables.verdict_table(reports)),
-        statements.bound_text(reports),
         *_tables(reports),
         "## Each artifact",
         *each,
@@ -41,6 +42,7 @@ def render_card(report: Report) -> str:
     return _joined(
         f"# Model card. {escaped(statements.title(reports))}",
         *rehearsal(report),
+        escaped(statements.identity_text(reports)),
         "## Model",
         _list(
             [
@@ -111,15 +113,22 @@ def _artifact(name: str, report: Report, level: str) -> list[str]:
         parts.append(table_text(tables.clause_table(report)))
     if report.metrics:
         parts += [table_text(tables.confusion_table(report)), statements.missed_text(report)]
+        failures = dossier.failure_table(report)
+        parts += [table_text(failures)] if failures.rows else []
         changed = tables.changed_table(report)
         parts.append(table_text(changed) if changed.rows else "No decision differs from the source model's.")
+        parts += [dossier.calibration_text(report), table_text(dossier.reliability_table(report))]
     return parts
 
 
 def _made(reports: Sequence[Report]) -> list[str]:
     facts = (f"{term}: {line}" for term, lines in provenance.facts(reports) for line in lines)
     commands = dict.fromkeys(line for report in reports for line in provenance.commands(report))
+    file = (f"{term}: {line}" for term, lines in dossier.sections(reports) for line in lines)
     return [
+        "## For an auditor's file",
+        _list(file),
+        table_text(dossier.evidence_table()),
         "## How it was made",
         _list(facts),
         table_text(provenance.tools_table(reports)),

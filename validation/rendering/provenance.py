@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.rendering.statements import NOT_MEASURED, alarms_text
 from udacimed_edge.validation.rendering.tables import Table
-from udacimed_edge.validation.report import Report, names
+from udacimed_edge.validation.report import LIMITS, Report, names
 
-__all__ = ["commands", "facts", "size_table", "tools_table"]
+__all__ = ["NO_CARD", "card_lines", "commands", "facts", "size_table", "tools_table"]
 
 USE = (
     "Use: research into decision support, to draw a clinician's attention to a chest radiograph of a child "
@@ -35,9 +35,16 @@ REFERENCE_STANDARDS = {
 }
 
 
+NO_CARD = (
+    "nothing: so what of the test split was seen while it was made, and how it does on parts of that split, "
+    "is not known here"
+)
+"""In place of lines of a card."""
+
+
 def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """How the artifacts were made and judged: each a term, and what is to be said of it."""
-    data = reports[0].data
+    data, named = reports[0].data, list(zip(names(reports), reports, strict=True))
     return (
         ("Intended", USE),
         (
@@ -62,6 +69,7 @@ def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ),
         ("Reference standard", (REFERENCE_STANDARDS[data.origin],)),
         ("Source model", _each(reports, _source)),
+        ("What its model card says", card_lines(reports)),
         ("Threshold", _each(reports, lambda r: f"{r.threshold:.6f}: {r.threshold_origin}")),
         ("Calibration of INT8", _each(reports, _calibration)),
         ("Executed by", _each(reports, lambda r: r.executor)),
@@ -69,6 +77,7 @@ def facts(reports: Sequence[Report]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("Judged", _each(reports, lambda r: f"{r.created} by udacimed-edge {r.toolkit_version}")),
         ("Machine that judged", _each(reports, _machine)),
         ("Answers", _each(reports, _answers)),
+        ("Artifacts", tuple(f"{n}: SHA-256 {r.artifact.digest}" for n, r in named)),
         ("Reports", _each(reports, lambda r: f"SHA-256 {r.report_digest}")),
     )
 
@@ -89,6 +98,15 @@ def _source(report: Report) -> str:
         f"{report.source.name}, SHA-256 {report.source.digest}; it misses {m.fn} of {m.tp + m.fn} and raises "
         f"{alarms_text(m.fp)} of {m.tn + m.fp}; its answers: {report.source.scores_from}"
     )
+
+
+def card_lines(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What the source model's card says of the test split, of what had been seen of it, and of limits.
+
+    Limits that every report has anyway are left out.
+    """
+    said = dict.fromkeys(line for report in reports for line in report.source.card)
+    return tuple(line for line in said if line.removeprefix("limit: ") not in LIMITS) or (NO_CARD,)
 
 
 def _calibration(report: Report) -> str:
@@ -161,10 +179,10 @@ def size_table(reports: Sequence[Report]) -> Table:
             ", ".join(f"{n} {dtype}" for dtype, n in sorted(r.artifact.weight_dtypes.items()))
             or NOT_MEASURED,
             f"{r.latency.median_ms:.2f} ({r.latency.p95_ms:.2f})" if r.latency else NOT_MEASURED,
-            r.artifact.digest,
+            r.artifact.digest[:12],
         )
         for name, r in zip(names(reports), reports, strict=True)
     )
     latency = "Latency in ms, median (95 %), of one image while judging: no benchmark"
-    columns = ("Artifact", "Bytes", "MiB", "Weight elements by type", latency, "SHA-256")
+    columns = ("Artifact", "Bytes", "MiB", "Weight elements by type", latency, "SHA-256 begins")
     return Table("sizes", "Size, weights and latency of each artifact", columns, rows)

@@ -10,11 +10,14 @@ from udacimed_edge.validation.report import Report, Verdict, names
 
 __all__ = [
     "GLYPHS",
+    "NOTICE",
     "NOT_MEASURED",
+    "REHEARSAL",
     "alarms_text",
     "basis_text",
     "bound_text",
     "headline",
+    "identity_text",
     "interval_text",
     "missed",
     "missed_text",
@@ -28,6 +31,12 @@ GLYPHS: dict[Verdict, str] = {"PASS": "✓", "FAIL": "✗", "SKIP": "○"}
 """A sign beside the word, so that a verdict is not told by colour alone."""
 
 NOT_MEASURED = "not measured"
+
+NOTICE = "Research only: not a medical device, no diagnosis, not for clinical use."
+"""On the first screen of a report and on each of its printed pages."""
+
+REHEARSAL = "REHEARSAL. Judged on synthetic images: no patient is in them, and no figure here is evidence."
+"""Likewise, where the images are synthetic."""
 
 
 def title(reports: Sequence[Report]) -> str:
@@ -125,10 +134,22 @@ def bound_text(reports: Sequence[Report]) -> str:
     measured = [r for r in reports if r.metrics]
     clear = sum(r.sensitivity_bound_clears is True for r in measured)
     least = reports[0].policy.settings.min_sensitivity
+    of = f"{clear} of {len(measured)} artifacts measured"
     return (
-        f"The policy asks for {least:g} in this sample. The lower end of the exact 95 % interval (Clopper "
-        f"and Pearson 1934) reaches {least:g} for {clear} of {len(measured)} measured; where it does not, "
-        "this sample does not show that true sensitivity is as high."
+        f"A true sensitivity of {least:g} is shown for {of}, those where the lower end of the exact "
+        f"95 % interval (Clopper and Pearson 1934) reaches {least:g}. The policy asks for {least:g} "
+        "in this sample, which is less."
+    )
+
+
+def identity_text(reports: Sequence[Report]) -> str:
+    """What judged, when, on which images, and for what use alone."""
+    data, versions = reports[0].data, dict.fromkeys(report.toolkit_version for report in reports)
+    days = sorted({report.created[:10] for report in reports})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return (
+        f"udacimed-edge {', '.join(versions)}, {when}. Data: {data.name} ({data.origin}), "
+        f"{data.split} split, {data.pneumonia + data.normal} images. {NOTICE}"
     )
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from udacimed_edge.validation.metrics.records import McNemar
-from udacimed_edge.validation.metrics.statistics import paired_difference, predictive_values
+from udacimed_edge.validation.metrics.records import Interval, McNemar, Metrics
+from udacimed_edge.validation.metrics.statistics import (
+    paired_difference,
+    predictive_intervals,
+    predictive_values,
+)
 from udacimed_edge.validation.policy.clauses import ClauseResult
 from udacimed_edge.validation.rendering.statements import GLYPHS, NOT_MEASURED, interval_text, value_text
 from udacimed_edge.validation.report import Report, names
@@ -21,11 +25,12 @@ __all__ = [
     "figures_table",
     "paired_cells",
     "paired_table",
+    "predictive_cells",
     "predictive_table",
     "verdict_table",
 ]
 
-PREVALENCES = (0.01, 0.05, 0.20, 0.60)
+PREVALENCES = (0.02, 0.10, 0.30)
 """Shares of ill patients that a reader's clinic may have."""
 
 
@@ -148,13 +153,35 @@ def predictive_table(reports: Sequence[Report]) -> Table:
     rows = []
     for name, r in zip(names(reports), reports, strict=True):
         cells = [NOT_MEASURED, *[""] * (len(columns) - 1)]
-        if r.metrics and r.metrics.sensitivity.value is not None and r.metrics.specificity.value is not None:
-            both = (r.metrics.sensitivity.value, r.metrics.specificity.value)
-            values = [value for share in PREVALENCES for value in predictive_values(*both, share)]
-            cells = ["none" if value is None else f"{value:.5f}" for value in values]
+        if r.metrics:
+            cells = [cell for share in PREVALENCES for cell in predictive_cells(r.metrics, share)]
         rows.append((name, *cells))
-    caption = "Predictive values by the share of the examined who are ill"
+    caption = "Predictive values, with their 95 % intervals, by the share of the examined who are ill"
     return Table("predictive", caption, ("Artifact", *columns), tuple(rows))
+
+
+def predictive_cells(metrics: Metrics, prevalence: float) -> tuple[str, str]:
+    """PPV and NPV at a prevalence, each with its 95 % interval, to three decimals."""
+    rates = metrics.sensitivity.value, metrics.specificity.value
+    if rates[0] is None or rates[1] is None:
+        return NOT_MEASURED, NOT_MEASURED
+    values = predictive_values(rates[0], rates[1], prevalence)
+    intervals = predictive_intervals(metrics.sensitivity, metrics.specificity, prevalence)
+    ppv, npv = (_with_interval(*pair) for pair in zip(values, intervals, strict=True))
+    return ppv, npv
+
+
+def _with_interval(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return "none"
+    if interval is None:
+        return _three(value)
+    return f"{_three(value)} ({_three(interval.low)} to {_three(interval.high)})"
+
+
+def _three(value: float) -> str:
+    """Three decimals; what is not 1 does not read 1.000."""
+    return "> 0.999" if 0.9995 <= value < 1 else f"{value:.3f}"
 
 
 def paired_table(reports: Sequence[Report], label: str) -> Table:

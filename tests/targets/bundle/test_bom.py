@@ -64,7 +64,7 @@ def test_the_model_has_its_figures_and_their_intervals(spec: BundleSpec) -> None
         },
     }
     assert [metric["type"] for metric in metrics] == [
-        "sensitivity", "specificity", "ppv", "npv", "accuracy", "AUC"
+        "sensitivity", "specificity", "accuracy", "AUC"
     ]  # fmt: skip
     assert "confidenceInterval" not in metrics[-1]
     assert {"name": "udacimed-edge:decision_threshold", "value": "0.25"} in model["properties"]
@@ -82,7 +82,28 @@ def test_every_wheel_is_a_component_of_its_own(spec: BundleSpec) -> None:
     libraries = [part for part in bom["components"] if part["type"] == "library"]
     assert [part["hashes"][0]["content"] for part in libraries] == ["1" * 64, "2" * 64]
     assert libraries[0]["purl"] == f"pkg:pypi/numpy@2.4.6?file_name={WHEELS[0].file}"
-    assert bom["dependencies"][1] == {"ref": "screen.pyz", "dependsOn": [w.file for w in WHEELS]}
+    assert bom["dependencies"][1] == {"ref": "screen.pyz", "dependsOn": ["python", *(w.file for w in WHEELS)]}
+
+
+def test_every_component_has_a_supplier_and_a_licence(spec: BundleSpec) -> None:
+    """A wheel's are those that its METADATA state; where it states none, that is said; Python is listed."""
+    stated = replace(WHEELS[0], licence="BSD-3-Clause", supplier="NumPy Developers")
+    runner, python, one, two = rendered(spec, (stated, WHEELS[1]))["components"][1:]
+    assert runner["licenses"] == [{"license": {"id": "MIT"}}]
+    assert (python["name"], python["scope"]) == ("Python", "required")
+    assert one["licenses"] == [{"license": {"name": "BSD-3-Clause"}}]
+    assert one["supplier"] == {"name": "NumPy Developers"}
+    assert two["supplier"] == {"name": "not stated in the wheel"}
+    assert all("licenses" in part and "supplier" in part for part in (runner, python, one, two))
+
+
+def test_the_model_has_the_hash_of_each_file(spec: BundleSpec) -> None:
+    """One file's hash is the model's own; of several, each is a part of it."""
+    (file,) = spec.report.artifact.files
+    assert rendered(spec)["components"][0]["hashes"] == [{"alg": "SHA-256", "content": file.sha256}]
+    two = spec.report.artifact.model_copy(update={"files": (file, file.model_copy(update={"name": "b"}))})
+    parts = rendered(changed(spec, artifact=two))["components"][0]["components"]
+    assert [part["name"] for part in parts] == [file.name, "b"]
 
 
 def test_the_same_inputs_give_the_same_list(spec: BundleSpec) -> None:

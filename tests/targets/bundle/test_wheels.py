@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.core.files import sha256_file
-from udacimed_edge.targets.bundle.wheels import Wheel, fetch_wheels, pin, requirements_text
+from udacimed_edge.targets.bundle.wheels import Wheel, declared, fetch_wheels, pin, requirements_text
 from udacimed_edge.targets.devices.profile import Runner
 
 ARM = "manylinux_2_28_aarch64"
@@ -117,3 +118,29 @@ def test_requirements_pin_each_wheel() -> None:
         f"numpy==2.4 --hash=sha256:{'0' * 64} --hash=sha256:{'1' * 64}",
         f"pillow==13.0 --hash=sha256:{'2' * 64}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("License-Expression: MIT\nAuthor: A B", ("MIT", "A B")),
+        ("License: BSD\nClassifier: License :: OSI Approved :: MIT License\nAuthor-email: A <a@b>",
+         ("MIT License", "A <a@b>")),
+        ("License: GPL\n  version 3\nMaintainer: C", ("GPL version 3", "C")),
+        ("", ("", "")),
+    ],
+)  # fmt: skip
+def test_licence_and_supplier_are_what_a_wheel_states(
+    lines: str, expected: tuple[str, str], tmp_path: Path
+) -> None:
+    """The expression counts most, then the classifiers, then the text; author before maintainer."""
+    path = tmp_path / "a-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("a-1.dist-info/METADATA", f"Metadata-Version: 2.4\nName: a\nVersion: 1\n{lines}\n")
+    assert declared(path) == expected
+
+
+def test_what_is_no_wheel_states_nothing(tmp_path: Path) -> None:
+    """A damaged file has neither licence nor supplier; that it is refused is the check's work."""
+    (tmp_path / "a.whl").write_bytes(b"no zip")
+    assert declared(tmp_path / "a.whl") == ("", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from udacimed_edge.cli.display import (
     changes_text,
     clauses_text,
     figures_text,
+    left,
     processors_table,
     progress,
     result_table,
@@ -103,6 +105,8 @@ def test_the_texts_tell_the_whole_verdict(report: Report) -> None:
     assert "sensitivity >= 0.98; specificity >= 0.5 and >= source - 0.03" in basis_text(report)
     assert "sensitivity 0.9500 (19/20), 95 % interval 0.7639 to 0.9911 (Wilson)" in figures_text(report)
     assert "does not reach 0.98" in figures_text(report)
+    assert "where 2% are ill: PPV 1.000 (0." in figures_text(report)
+    assert "where 30% are ill: PPV" in figures_text(report)
     assert "BROKEN sensitivity: 0.9500, 1 missed" in clauses_text(report)
     assert changes_text(report) == "  image 3 (pneumonia): pneumonia -> normal, probability 0.9000 -> 0.4567"
 
@@ -117,15 +121,22 @@ def test_the_matrix_shows_every_row(report: Report) -> None:
         ProcessorRecord(
             name="ort-cortex-a72", processor="x", way="y", verdict="SKIP", reason="[x]: apt-get install it"
         ),
-        ProcessorRecord(name="ort-native", processor="x", way="native", verdict="FAIL", comparison_only=True),
+        ProcessorRecord(name="ort-native", processor="x", way="native", verdict="FAIL", changed=4,
+                        comparison_only=True, reason="agreement: 5 decisions changed"),
     )  # fmt: skip
     table = processors_table([report, report.model_copy(update={"processors": rows})])
     stream = io.StringIO()
     Console(file=stream, width=120).print(table)
-    haswell, cortex, native = stream.getvalue().splitlines()[-4:-1]
+    lines = stream.getvalue().splitlines()
+    haswell, cortex = (next(x for x in lines if name in x) for name in ("ort-haswell", "ort-cortex"))
     assert haswell.split() == ["ort-haswell", "PASS", "2/40", "0.012", "61.3", "s", "an", "emulator"]
     assert cortex.split() == ["ort-cortex-a72", "SKIP", "[x]:", "apt-get", "install", "it"]
-    assert native.split(maxsplit=2)[2].strip() == "faster setting, for comparison only: native"
+    assert lines[-2].startswith("For comparison, no verdict")
+    assert lines[-1].strip() == (
+        "ort-native: would be broken, 4/40 other than judged; agreement: 5 decisions changed"
+    )
+    assert "FAIL" not in stream.getvalue()
+    assert "in a reason are counted against the source model" in " ".join(stream.getvalue().split())
 
 
 def test_no_matrix_is_no_table(report: Report) -> None:
@@ -140,3 +151,41 @@ def test_progress_is_one_line_a_stage_in_a_pipe() -> None:
         notify(Stage("ort-int8", "convert"))
         notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
     assert stream.getvalue().split("\n")[:2] == ["ort-int8: convert", "ort-int8: ERROR (1.0 s)"]
+
+
+def test_progress_counts_where_the_total_is_known() -> None:
+    """Each verdict says how many of all items have ended."""
+    stream = io.StringIO()
+    with progress(Console(file=stream, width=80), 3) as notify:
+        notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
+    assert stream.getvalue().split("\n")[0] == "ort-int8: ERROR (1.0 s) [1 of 3]"
+
+
+def test_a_terminal_keeps_one_line_an_item() -> None:
+    """On a terminal the verdict takes the place of the stage, and the count stands below."""
+    stream = io.StringIO()
+    with progress(Console(file=stream, width=80, force_terminal=True), 2) as notify:
+        notify(Stage("ort-int8", "convert"))
+        notify(Stage("ort-fp32", "convert"))
+        notify(ItemResult("ort-int8", error=ConversionError("no"), seconds=1))
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "\n", stream.getvalue()).splitlines()]
+    last = [line for line in lines if line][-3:]
+    assert last[0].split() == ["ort-int8", "ERROR", "(1.0", "s)"]
+    assert last[1].split()[1:] == ["ort-fp32", "convert"]
+    assert last[2].split()[:3] == ["1", "of", "2"]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "told"),
+    [(0, 8, 5, ""), (2, 8, 20, "about 60 s left"), (1, 8, 60, "about 7 min left"), (8, 8, 90, "")],
+)
+def test_the_time_left(done: int, total: int, seconds: float, told: str) -> None:
+    """The rest takes as long an item as what has ended."""
+    assert left(done, total, seconds) == told
+
+
+def test_headings_are_explained(report: Report) -> None:
+    """Below the table stands what its headings mean."""
+    text = " ".join(shown(ItemResult("ort-fp32", report=report)).split())
+    for words in ("recipe: which", "in int8: share", "changed: decisions other than the source model's"):
+        assert words in text

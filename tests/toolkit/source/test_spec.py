@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.source.spec import read_spec, spec_path
+from udacimed_edge.source.load import BUILT_IN
+from udacimed_edge.source.spec import MAX_LINE, MAX_LINES, card_lines, read_spec, spec_path
 
 CARD: dict[str, Any] = {
     "schema_version": 1,
@@ -118,3 +119,36 @@ def test_a_missing_card_is_named(tmp_path: Path) -> None:
     """A card that does not exist is an input error, not an OSError."""
     with pytest.raises(InputError, match=r"cannot read .*absent\.json"):
         read_spec(tmp_path / "absent.json")
+
+
+def test_a_report_repeats_what_the_reference_s_card_says() -> None:
+    """True and soft normals of the test split, what had been seen of it, and limits become lines."""
+    lines = card_lines(read_spec(spec_path(BUILT_IN["reference"])))
+    assert "test split 0cbb844198bd, specificity on true 64-pixel normals: 133 of 167 called normal" in lines
+    assert "test split 0cbb844198bd, specificity on soft normals: 59 of 67 called normal" in lines
+    assert any(line.startswith("tried: ") and "has seen the test split" in line for line in lines)
+    assert any(line.startswith("limit: ") and "read the zoom instead of the lung" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test": {}, "training": {}, "limits": []},
+        {"test": {"a": {"b": 3, "of": 2}}, "training": {"tried": "all"}, "limits": []},
+        {
+            "test": {"a": {"of": 2}, "b": 1, "c": {"d": 1.5, "of": 2}},
+            "training": {"tried": [1]},
+            "limits": [],
+        },
+    ],
+)
+def test_what_a_card_leaves_open_makes_no_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Fields that are absent, or are no count of so many, are passed over."""
+    assert card_lines(read_spec(write(tmp_path, **changes))) == ()
+
+
+def test_a_long_card_is_cut(tmp_path: Path) -> None:
+    """A card of many long lines does not fill every report."""
+    lines = card_lines(read_spec(write(tmp_path, limits=["long " * 1000] * 100)))
+    assert len(lines) == MAX_LINES
+    assert max(map(len, lines)) <= MAX_LINE

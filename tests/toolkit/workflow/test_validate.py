@@ -40,6 +40,22 @@ def test_validate_repeats_the_verdict(converted: ItemResult, data: DataSet, sour
     assert again.report.basis == converted.report.basis
 
 
+def test_what_the_card_says_stays_with_the_report(
+    converted: ItemResult, data: DataSet, source: SourceModel, tmp_path: Path
+) -> None:
+    """Lines of the model's card are in a report, and still in one judged without the model at hand."""
+    assert converted.artifact is not None
+    folder = shutil.copytree(converted.artifact.parent, tmp_path / "artifact")
+    known = replace(source, card=("test split, soft normals: 58 of 67",))
+    (first,) = validate_all([folder], data, LENIENT, lambda _: known, silent)
+    assert first.report is not None
+    assert first.report.source.card == known.card
+    write_report(first.report, folder / "report.json")
+    (second,) = validate_all([folder], data, LENIENT, lambda _: None, silent)
+    assert second.report is not None
+    assert second.report.source.card == known.card
+
+
 Forge = Callable[..., Path]
 
 

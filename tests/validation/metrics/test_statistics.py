@@ -13,12 +13,13 @@ from sklearn.metrics import auc as area
 from sklearn.metrics import roc_curve
 
 from udacimed_edge.core.errors import InputError
-from udacimed_edge.validation.metrics.metrics import auc, compute_metrics
+from udacimed_edge.validation.metrics.metrics import auc, compute_metrics, proportion
 from udacimed_edge.validation.metrics.statistics import (
     least_changes,
     least_positives,
     paired_auc,
     paired_difference,
+    predictive_intervals,
     predictive_values,
     roc_points,
     threshold_curve,
@@ -191,3 +192,19 @@ def test_threshold_curve(rows: list[tuple[int, int]], twentieth: int) -> None:
     expected = compute_metrics(labels, scores, twentieth / 20)
     assert sensitivity[0] == pytest.approx(expected.sensitivity.value)
     assert specificity[0] == pytest.approx(expected.specificity.value)
+
+
+def test_predictive_intervals_cover() -> None:
+    """Of samples drawn with known rates, at least 95 % have both true values within their intervals."""
+    rng, truth = np.random.default_rng(0), predictive_values(0.97, 0.8, 0.1)
+    hits = 0
+    for found, cleared in zip(rng.binomial(60, 0.97, 200), rng.binomial(40, 0.8, 200), strict=True):
+        rates = proportion(int(found), 60), proportion(int(cleared), 40)
+        ends = predictive_intervals(*rates, 0.1)
+        hits += all(e is not None and e.low <= (t or 0) <= e.high for e, t in zip(ends, truth, strict=True))
+    assert hits >= 190
+
+
+def test_predictive_intervals_of_nothing() -> None:
+    """Where no image was measured there is no interval."""
+    assert predictive_intervals(proportion(0, 0), proportion(3, 4), 0.1) == (None, None)

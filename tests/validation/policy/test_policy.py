@@ -203,6 +203,16 @@ class TestArtifactPolicy:
         artifact_policy(SETTINGS).check(replace(GOOD, **change))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
+        ("claim", "asked"), [("fp32", True), ("int8", True), ("fp16", False), ("", True)]
+    )
+    def test_no_clause_that_cannot_fail(self, claim: str, asked: bool) -> None:
+        """Where no share of the work is asked for there is no clause on it; an unknown claim keeps it."""
+        evidence = replace(GOOD, claimed_precision=claim)
+        names = [clause.name for clause in artifact_policy(SETTINGS, evidence).judge(evidence)]
+        assert ("computation" in names) is asked
+        assert "precision" in names
+
+    @pytest.mark.parametrize(
         ("recipes", "measured", "passed"),
         [
             ({}, "not measured", False),

@@ -17,7 +17,7 @@ from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.metrics.statistics import paired_difference, predictive_values
 from udacimed_edge.validation.rendering.html import render_html
-from udacimed_edge.validation.rendering.tables import PREVALENCES
+from udacimed_edge.validation.rendering.statements import NOTICE
 from udacimed_edge.validation.report import LIMITS, Report
 
 Make = Callable[..., Report]
@@ -94,14 +94,18 @@ def test_every_figure_is_the_reports(reports: list[Report]) -> None:
 
 
 def test_predictive_values(reports: list[Report]) -> None:
-    """PPV and NPV at each prevalence follow from the report's sensitivity and specificity."""
+    """PPV and NPV at 2, 10 and 30 % follow from the report's sensitivity and specificity, with intervals."""
     shown = cells(parsed(render_html(reports)), "predictive")["ort int8"]
 
     m = reports[0].metrics
     assert m is not None
     rates = (m.sensitivity.value or 0, m.specificity.value or 0)
-    expected = [value for share in PREVALENCES for value in predictive_values(*rates, share)]
-    assert [float(cell) for cell in shown] == pytest.approx(expected, abs=5.1e-6)
+    expected = [value for share in (0.02, 0.10, 0.30) for value in predictive_values(*rates, share)]
+    numbers = [[float(n) for n in re.findall(r"\d\.\d+", cell)] for cell in shown]
+    assert [value for value, _, _ in numbers] == pytest.approx(expected, abs=1.1e-3)
+    assert all(low <= value <= high for value, low, high in numbers)
+    assert shown[0] == "0.104 (0.077 to 0.142)"
+    assert not re.search(r"\d\.\d{4}", " ".join(shown))
 
 
 def test_paired_tests(reports: list[Report]) -> None:
@@ -173,6 +177,58 @@ def test_rehearsal_is_unmistakable(make: Make) -> None:
     (main,) = page.iter("main")
     assert text(main).startswith("REHEARSAL.")
     assert "children with pneumonia, this" not in text(page)
+
+
+def test_the_first_screen_says_what_matters(make: Make) -> None:
+    """Version, date, data, limit of use and the bound stand before the first table, none of it in gray."""
+    report = make()
+    page = render_html([report])
+    before = page[page.index("<main>") : page.index("<table")]
+    for words in (
+        "udacimed-edge " + report.toolkit_version,
+        report.created[:10],
+        "pneumoniamnist_64.npz (official), test split, 624 images",
+        NOTICE,
+        "A true sensitivity of 0.98 is shown for 0 of 1 artifacts measured",
+        "What the verdict rests on: executed here by ort 1.0",
+    ):
+        assert words in before
+    assert 'class="note"' not in before
+
+
+def test_every_cell_has_its_heading(reports: list[Report]) -> None:
+    """On a narrow screen a cell stands below the others, and says which column it is of."""
+    for table in parsed(render_html(reports)).iter("table"):
+        headings = [text(th) for th in next(table.iter("thead")).iter("th")][1:]
+        for row in next(table.iter("tbody")).iter("tr"):
+            assert [td.get("data-label") for td in row.iter("td")] == headings
+
+
+def test_the_style_survives_the_template(reports: list[Report]) -> None:
+    """No sign of the style sheet is escaped, which would end its rules."""
+    page = render_html(reports)
+    assert "&" not in page[page.index("<style>") : page.index("</style>")]
+
+
+@pytest.mark.parametrize("origin", ["official", "synthetic"])
+def test_every_printed_page_has_the_notice(make: Make, origin: str, tmp_path: Path) -> None:
+    """Each page that Chromium prints says what it is not for, and REHEARSAL where it is one."""
+    chromium, reader = shutil.which("chromium"), shutil.which("pdftotext")
+    if chromium is None or reader is None:
+        pytest.skip("no chromium or pdftotext on the path")
+    page, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
+    page.write_text(render_html([make(data={"origin": origin})]), encoding="utf-8")
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--no-pdf-header-footer", f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={pdf}",
+    ]  # fmt: skip
+    subprocess.run([chromium, *flags, page.as_uri()], capture_output=True, timeout=120, check=True)
+    told = subprocess.run([reader, str(pdf), "-"], capture_output=True, text=True, check=True).stdout
+    pages = [" ".join(part.split()) for part in told.split("\f") if part.strip()]
+    assert len(pages) > 2
+    assert all(NOTICE in part for part in pages)
+    assert all(("REHEARSAL." in part) is (origin == "synthetic") for part in pages)
 
 
 def test_no_rehearsal_on_real_data(make: Make) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from udacimed_edge.runtime.formats import FORMATS
 from udacimed_edge.validation.rendering import int8
 from udacimed_edge.validation.rendering.html import render_html
 from udacimed_edge.validation.rendering.markdown import render_markdown
@@ -53,7 +54,7 @@ def test_every_processor_has_its_row(report: Report) -> None:
     assert native[1:] == ("this one", "native", "✓ PASS", "0", "0.00e+00", "0.9923", "0.8120", "0.9908", "")
     assert avx2[3:6] == ("✗ FAIL", "9", "2.50e-01")
     ((_, *unsafe),) = rows_of("unsafe", report)
-    assert unsafe[2:4] == ["✗ FAIL", "40"]
+    assert unsafe[2:4] == ["would be broken", "40"]
     assert arm[3:5] == ("○ SKIP", "not measured")
     assert arm[-1] == "no emulator"
 
@@ -62,6 +63,20 @@ def test_the_summary_counts_no_comparison(report: Report) -> None:
     """Rows for comparison are counted neither as executed nor as changed."""
     text = int8.processors_text([report])
     assert "2 of 3 rows were executed, 1 skipped; in 1 a decision differs" in text
+
+
+def test_what_was_not_computed_is_named(make: Callable[..., Report]) -> None:
+    """One row of one says "0 skipped", and which processors it says nothing of."""
+    native = ROWS[0].model_copy(update={"name": "ort-native"})
+    text = int8.processors_text([make(update={"processors": (native,)})])
+    assert "1 of 1 rows were executed, 0 skipped" in text
+    assert "Not computed: ort-haswell, ort-cortex-a72. How such a processor computes" in text
+
+
+def test_nothing_is_said_missing_where_all_was_computed(make: Callable[..., Report]) -> None:
+    """Where every known processor was computed none is named."""
+    rows = tuple(ROWS[0].model_copy(update={"name": f"ort-{name}"}) for name in FORMATS["ort"].processors)
+    assert "Not computed" not in int8.processors_text([make(update={"processors": rows})])
 
 
 def test_every_rung_is_listed(report: Report) -> None:

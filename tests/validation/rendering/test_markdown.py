@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from udacimed_edge.validation.rendering.html import render_html
 from udacimed_edge.validation.rendering.markdown import render_card, render_markdown, table_text
+from udacimed_edge.validation.rendering.provenance import NO_CARD
 from udacimed_edge.validation.rendering.tables import Table
 from udacimed_edge.validation.report import LIMITS, Report
 
@@ -99,3 +101,18 @@ def test_hostile_cells() -> None:
     (shown,) = tables(table_text(table))["c"]
 
     assert shown == ["a|b", "<i>", "x y", "back\\slash", "`code` *bold* [link](u)"]
+
+
+@pytest.mark.parametrize("render", [lambda r: render_html([r]), lambda r: render_markdown([r]), render_card])
+def test_what_the_model_s_card_says(render: Callable[[Report], str], make: Make) -> None:
+    """Every page repeats the lines of the source model's card; where it has none, that is said."""
+    report = make()
+    line = "test split 0123, specificity on soft normals: 58 of 67 called normal"
+    source = report.source.model_copy(update={"card": (line, f"limit: {LIMITS[0]}")})
+
+    page = render(report.model_copy(update={"source": source}))
+
+    assert page.count(line) == 1
+    assert page.count(LIMITS[0]) == 1
+    assert NO_CARD in render(report)
+    assert NO_CARD not in page
