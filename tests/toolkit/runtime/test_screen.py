@@ -113,6 +113,21 @@ def test_the_table_names_what_a_clinic_needs(clinic: Clinic) -> None:
     assert "\n6 files: 3 pneumonia, 3 normal, 0 unreadable\n" in out
 
 
+@pytest.mark.parametrize(
+    ("probability", "decision"), [(THRESHOLD, "pneumonia"), (float(np.nextafter(THRESHOLD, 0)), "normal")]
+)
+def test_the_threshold_itself_is_pneumonia(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, probability: float, decision: str
+) -> None:
+    """A probability equal to the threshold is called pneumonia, as in validation; the next lower is not."""
+    contract = Contract("ort", "int8", THRESHOLD, "a test", "small", "0" * 64, None, "0")
+    predictor = Predictor(contract, lambda images: np.full(len(images), probability), 1, "a test's runtime")
+    monkeypatch.setattr(screen, "open_artifact", lambda path, threads: predictor)
+    code, _, _ = clinic.run(clinic.images / "000.png", "--jsonl", clinic.folder / "results")
+    assert code == 0
+    assert [row["decision"] for row in json_lines(clinic.folder / "results")] == [decision]
+
+
 @pytest.mark.parametrize("option", ["--csv", "--jsonl"])
 def test_every_output_says_what_it_is_not(clinic: Clinic, option: str) -> None:
     """Screen, help, CSV and JSON lines say that this is no diagnosis; in a file every line does."""

@@ -45,12 +45,21 @@ def images() -> NDArray[np.uint8]:
 
 @pytest.fixture
 def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
-    """Judge a made-up artifact whose answers are the source's, changed by a function of them."""
+    """Judge a made-up artifact whose answers are the source's, changed by a function of them.
 
-    def run(answer: Answer, dtypes: dict[str, int] | None = None, **contract: Any) -> Report:
+    `alone` changes what it answers to one image at a time, `settings` the policy, the rest its contract.
+    """
+
+    def run(
+        answer: Answer,
+        dtypes: dict[str, int] | None = None,
+        alone: Answer | None = None,
+        settings: PolicySettings | None = None,
+        **contract: Any,
+    ) -> Report:
         def predict(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
             rows = batch[:, 0, 0].astype(int) + 256 * batch[:, 0, 1].astype(int)
-            return answer(SCORES.copy())[rows]
+            return (alone if alone and len(batch) == 1 else answer)(SCORES.copy())[rows]
 
         path = tmp_path / "model.ort"
         path.write_bytes(b"artifact")
@@ -64,7 +73,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Repo
             pneumonia=POSITIVES, normal=NEGATIVES,
         )  # fmt: skip
         scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
-        return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
+        return evaluate(path, EvaluationInputs(split, data, scores, settings or PolicySettings()))
 
     return run
 
@@ -135,7 +144,35 @@ def test_seven_missed_is_the_most(judge: Callable[..., Report]) -> None:
     assert [c.index for c in report.comparison.changed] == list(range(7))
 
 
+def test_the_bound_is_that_of_the_exact_interval(judge: Callable[..., Report]) -> None:
+    """Whether the interval clears the policy's sensitivity is asked of Clopper-Pearson's, not of Wilson's."""
+    found = judge(_miss(2)).metrics
+    assert found is not None
+    exact, wilson = found.sensitivity.clopper_pearson, found.sensitivity.wilson
+    assert exact is not None
+    assert wilson is not None
+    assert wilson.low < exact.low
+    for least, clears in ((exact.low, True), (np.nextafter(exact.low, 1), False)):
+        report = judge(_miss(2), settings=PolicySettings(min_sensitivity=least))
+        assert report.sensitivity_bound_clears is clears
+
+
 def test_answers_that_depend_on_the_batch_fail(judge: Callable[..., Report]) -> None:
+    """An artifact that answers to an image alone otherwise than to the image in a batch fails."""
+    report = judge(lambda scores: scores, alone=lambda scores: scores + 0.002)
+    assert report.verdict == "FAIL"
+    assert "invariance: they move by 0.002" in report.reason
+
+
+def test_one_decision_that_flips_alone_fails(judge: Callable[..., Report]) -> None:
+    """One patient called ill in a batch and healthy alone is enough to fail, however little it takes."""
+    edge = np.where(INDEX == 5, 0.5, SCORES)
+    report = judge(lambda scores: edge, alone=lambda scores: np.nextafter(edge, 0))
+    assert report.invariance is not None
+    assert (report.verdict, report.invariance.flips) == ("FAIL", 1)
+
+
+def test_answers_that_change_from_run_to_run_fail(judge: Callable[..., Report]) -> None:
     """An artifact whose answer changes from run to run fails."""
     noise = np.random.default_rng(0)
     report = judge(lambda scores: np.clip(scores + noise.normal(0, 0.01, scores.shape), 0, 1))

@@ -9,6 +9,7 @@ import pytest
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
+from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import PredictionRecord, ProcessorRecord, RecipeRecord, Report
 
 Make = Callable[..., Report]
@@ -60,6 +61,18 @@ def test_an_edited_figure_is_found(
     report = make(answers={0: 0.0, 400: 0.9})
     edited = report.model_copy(update=update(report))
     assert wrong_figures(edited, recompute(edited)) == [field]
+
+
+def test_the_bound_is_that_of_the_exact_interval(make: Make) -> None:
+    """A report that says that its exact interval clears the bound, which Wilson's does not, is right."""
+    found = make().metrics
+    assert found is not None
+    assert found.sensitivity.clopper_pearson is not None
+    assert found.sensitivity.wilson is not None
+    least = (found.sensitivity.wilson.low + found.sensitivity.clopper_pearson.low) / 2
+    report = make(settings=PolicySettings(min_sensitivity=least))
+    assert report.sensitivity_bound_clears is True
+    assert wrong_figures(report, recompute(report)) == []
 
 
 def test_the_last_digits_may_differ(make: Make) -> None:
