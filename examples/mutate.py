@@ -39,7 +39,7 @@ _RECHECK, _RUNTIME = "tests/validation/judging/test_recheck.py", "tests/toolkit/
 TESTS: dict[str, tuple[str, ...]] = {
     "validation/policy/policy.py": (_POLICY,),
     "validation/policy/clauses.py": (_POLICY,),
-    "validation/judging/evaluate.py": (_EVALUATE, _RECHECK, "tests/validation/judging/test_external.py"),
+    "validation/judging/evaluate.py": (_EVALUATE, _RECHECK),
     "validation/judging/recheck.py": (_RECHECK,),
     "validation/metrics/metrics.py": ("tests/validation/metrics/test_metrics.py",),
     "toolkit/runtime/contract.py": (f"{_RUNTIME}/test_contract.py",),

@@ -202,7 +202,7 @@ BAD_CSV: list[tuple[Callable[[Written], str], str]] = [
     (_rows(lambda rows: [*rows, rows[7]]), "index 7 is repeated"),
     (_rows(lambda rows: [*rows, "624,0.1,0.2"]), "index 624 is not in the split"),
     (_rows(lambda rows: ["-1,0.1,0.2", *rows[1:]]), "index -1 is not in the split"),
-    (_rows(lambda rows: ["0,nan,0.2", *rows[1:]]), "1 answers are not finite, the first for image 0"),
+    (_rows(lambda rows: ["0,nan,0.2", *rows[1:]]), "'0,nan,0.2' is not a row of numbers"),
     (_rows(lambda rows: ["0,inf,0.2", *rows[1:]]), "not finite"),
     (_rows(lambda rows: ["0,0.2", *rows[1:]]), "line 4: '0,0.2,' is not a row of numbers"),
     (_rows(lambda rows: [*rows[:-1], "623,yes,no"]), "line 627: '623,yes,no' is not a row of numbers"),
