@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ExtraMissingError, GateRefusedError, InputError, UnsupportedError
 from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation.judging import evaluate as evaluation
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import (
     EvaluationInputs,
     SourceScores,
@@ -86,9 +86,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Repo
         path = tmp_path / "model.ort"
         path.write_bytes(b"artifact")
         predictor = Predictor(replace(CONTRACT, **contract), predict, None, "made up")
-        monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
-        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: dtypes or {"int8": 1000})
-        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
+        make_up(monkeypatch, dtypes or {"int8": 1000}, predictor)
         return evaluate(path, replace(made_up_inputs(), **(inputs or {})), making=making or Making())
 
     return run
@@ -226,8 +224,7 @@ def test_every_image_is_answered_in_batches_twice_and_alone(batch: int | None, c
 
 def test_the_first_run_is_the_one_that_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures and the answers kept come from the first run; the others show whether it can be relied on."""
-    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
-    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
+    make_up(monkeypatch, {"int8": 1000})
     (tmp_path / "model.ort").write_bytes(b"artifact")
     runs = [SCORES, SCORES + 1e-5, SCORES - 1e-5]
     shown = ProcessorRecord(name="shown", processor="x", way="x", verdict="FAIL", comparison_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
@@ -18,7 +19,6 @@ from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation.judging import evaluate as evaluation
 from udacimed_edge.validation.judging import external
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import EvaluationInputs, evaluate
 from udacimed_edge.validation.judging.external import evaluate_predictions, read_predictions
 from udacimed_edge.validation.report import Report
@@ -40,10 +40,8 @@ def artifact(
         None,
         "onnxruntime 1.0",
     )
-    monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
+    make_up(monkeypatch, {"int8": 1000}, predictor)
     monkeypatch.setattr(external, "open_predictor", lambda path: predictor)
-    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
-    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
     return path
 
 
