@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -479,6 +480,33 @@ def test_the_answer_comes_first_and_the_path_last(clinic: Clinic) -> None:
     assert file.read_text(encoding="utf-8").splitlines()[0] == (
         "probability,decision,error,warnings,threshold,time_ms,screened_at,notice,file,sha256,artifact"
     )
+
+
+def test_what_was_just_screened_is_known(clinic: Clinic) -> None:
+    """Of two files with one content, in one run, the second has the first's answer."""
+    folder = clinic.folder / "twice"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(clinic.images / "000.png", folder / name)
+    _, out, _ = clinic.run(folder, "--jsonl", clinic.folder / "results")
+    assert "(1 copied from a file of the same content)" in out
+    first, second = json_lines(clinic.folder / "results")
+    assert (first["probability"], Path(second["file"]).name) == (second["probability"], "b.png")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such call and needs none")
+def test_the_name_of_a_new_file_survives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is put on disk when the file is made, and the file with every line."""
+    synced: list[bool] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(handle).st_mode))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    Results(tmp_path / "results.csv", "csv").close()
+    assert synced == [False, True]
 
 
 OLD_HEADER = "file,sha256,artifact,probability,decision,threshold,time_ms,warnings,error,screened_at,notice\n"
