@@ -43,7 +43,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "validation/judging/recheck.py": (_RECHECK,),
     "validation/metrics/metrics.py": ("tests/validation/metrics/test_metrics.py",),
     "toolkit/runtime/contract.py": (f"{_RUNTIME}/test_contract.py",),
-    "toolkit/runtime/plausibility.py": (f"{_RUNTIME}/test_image.py",),
+    "toolkit/runtime/plausibility.py": (f"{_RUNTIME}/test_plausibility.py",),
     "toolkit/runtime/image.py": (f"{_RUNTIME}/test_image.py",),
     "toolkit/runtime/results.py": (f"{_RUNTIME}/test_screen.py",),
     "targets/bundle/archive.py": ("tests/targets/bundle/test_archive.py",),

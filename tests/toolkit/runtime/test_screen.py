@@ -494,6 +494,15 @@ def test_what_was_just_screened_is_known(clinic: Clinic) -> None:
     assert (first["probability"], Path(second["file"]).name) == (second["probability"], "b.png")
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_line_of_something_else_is_not_overwritten(tmp_path: Path, form: Any) -> None:
+    """A file without a line's end that does not begin like results is refused, and stays as it is."""
+    (tmp_path / "notes").write_text("to do: call the radiologist")
+    with pytest.raises(ResultsError, match="name another file"):
+        Results(tmp_path / "notes", form)
+    assert (tmp_path / "notes").read_text() == "to do: call the radiologist"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such call and needs none")
 def test_the_name_of_a_new_file_survives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is put on disk when the file is made, and the file with every line."""

@@ -235,6 +235,23 @@ def test_the_first_run_is_the_one_that_is_judged(tmp_path: Path, monkeypatch: py
         report = evaluate_answers(tmp_path / "model.ort", "a" * 64, execution, made_up_inputs())
         assert report.verdict == verdict
         assert report.predictions.artifact == tuple(SCORES)
+        assert report.basis is not None
+        assert report.basis.answers == "executed here"
+    stated = Execution(CONTRACT, "made up", runs[:1], stated_by="a maker")
+    report = evaluate_answers(tmp_path / "model.ort", "a" * 64, stated, made_up_inputs())
+    assert report.basis is not None
+    assert (report.basis.answers, report.basis.answers_by) == ("stated", "a maker")
+    assert "invariance: not measured" in report.reason  # one run shows nothing of it
+
+
+def test_each_stage_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits hears what is being done."""
+    predictor = Predictor(CONTRACT, lambda part: np.full(len(part), 0.5), None, "made up")
+    make_up(monkeypatch, {"int8": 1000}, predictor)
+    (tmp_path / "model.ort").write_bytes(b"artifact")
+    told: list[str] = []
+    evaluate(tmp_path / "model.ort", made_up_inputs(), notify=told.append)
+    assert told == ["audit", "predict", "judge"]
 
 
 def test_time_is_told_in_milliseconds(judge: Callable[..., Report], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +348,7 @@ def test_what_cannot_be_executed_is_a_skip(tmp_path: Path, monkeypatch: pytest.M
     [
         (SCORES, 0.7, "sensitivity"),
         (SCORES, 0.02, "specificity"),
-        (np.where(INDEX == 3, np.nan, SCORES), 0.5, "finite outputs"),
+        (np.where(INDEX == 3, np.nan, SCORES), 0.5, "finite outputs: 1 images"),
     ],
 )
 def test_a_poor_source_is_refused(scores: NDArray[np.float64], threshold: float, message: str) -> None:
