@@ -494,6 +494,14 @@ def test_what_was_just_screened_is_known(clinic: Clinic) -> None:
     assert (first["probability"], Path(second["file"]).name) == (second["probability"], "b.png")
 
 
+def test_lines_of_version_0_1_0_are_gone_on_with(tmp_path: Path) -> None:
+    """A JSON lines file that begins as the first version wrote it is taken, and nothing of it is lost."""
+    line = '{"file": "a.png", "sha256": "0", "artifact": "1"}\n'
+    (tmp_path / "results").write_text(line)
+    Results(tmp_path / "results", "jsonl").close()
+    assert (tmp_path / "results").read_text() == line
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_line_of_something_else_is_not_overwritten(tmp_path: Path, form: Any) -> None:
     """A file without a line's end that does not begin like results is refused, and stays as it is."""
