@@ -166,7 +166,7 @@ def _other_values(value: object) -> Iterator[object]:
     elif isinstance(value, int):
         yield from (value + 1, value - 1)
     elif isinstance(value, float):
-        yield from (value * 1.5 + 0.01, value * 0.5)
+        yield from (value * 1.5 + 0.01, value * 0.5 or -1.0)
     elif isinstance(value, str) and value and " " not in value:
         yield f"not {value}"
 
