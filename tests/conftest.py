@@ -62,6 +62,17 @@ def real_data() -> DataSet:
     return open_data(choice)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Generator[None, None, None]:
+    """Let PyTorch compute in one thread: those that wait for a busy core cost more than they bring."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def small_network() -> torch.nn.Module:
     """A small network with the operators of a ResNet, raw pixels to two logits; its answers mean nothing."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
+from support import load_script
 
 SCRIPT = Path(__file__).parent.parent.parent / "examples/arm_root.py"
 
@@ -29,11 +29,7 @@ mkdir -p "$3/usr/bin" && ln -s python3.11 "$3/usr/bin/python3"
 @pytest.fixture
 def arm_root(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script as a module, its wheels left out."""
-    spec = importlib.util.spec_from_file_location("arm_root", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(SCRIPT)
     monkeypatch.setattr(module, "install_libraries", lambda root, python: None)
     return module
 

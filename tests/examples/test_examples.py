@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import write_synthetic
 
 from udacimed_edge.core.data import open_data, sample_synthetic
 from udacimed_edge.optimization.steps import read_baseline
@@ -21,14 +22,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 @pytest.fixture(scope="module")
 def little_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MedMNIST file of synthetic images: 300 to learn from, 60 to validate, 60 to test."""
-    drawn = open_data("synthetic").read("train")
-    arrays = {}
-    for start, stop, name in ((0, 300, "train"), (300, 360, "val"), (360, 420, "test")):
-        arrays[f"{name}_images"] = drawn.images[start:stop]
-        arrays[f"{name}_labels"] = drawn.labels[start:stop, None]
-    path = tmp_path_factory.mktemp("data") / "little.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    return path
+    return write_synthetic(tmp_path_factory.mktemp("data") / "little.npz", 300, 60, 60)
 
 
 def run(script: str, *arguments: str) -> str:

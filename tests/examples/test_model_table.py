@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from support import load_script
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "model_table.py"
 
@@ -16,13 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "model_table.py"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("model_table", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["model_table"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 @pytest.mark.slow

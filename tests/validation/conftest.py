@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import UnsupportedError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.validation.judging import evaluate as evaluation
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import EvaluationInputs, Execution, SourceScores
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import DataRecord, Report, with_digest
@@ -77,8 +77,7 @@ def make(
         update: dict[str, Any] | None = None,
         **contract: Any,
     ) -> Report:
-        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {precision: 1000})
-        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {precision: 1000}))
+        make_up(monkeypatch, {precision: 1000})
         path = tmp_path / "model.ort"
         path.write_bytes(f"{target} {precision} {answers}".encode())
         scores = source_scores.copy()

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging import evaluate as evaluation
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import EvaluationInputs, SourceScores, evaluate
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import LIMITS, DataRecord, Report, _digest, read_report, write_report
@@ -29,14 +28,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     path = tmp_path / "model.ort"
     path.write_bytes(b"artifact")
     contract = Contract("ort", "fp32", 0.5, "a test", "source", "4" * 64, None, "0")
-    monkeypatch.setattr(
-        evaluation,
-        "open_predictor",
-        lambda path, threads: Predictor(contract, lambda x: SCORES[: len(x)], None, "fake"),
-    )
-    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"fp32": 10})
-    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"fp32": 10}))
-    monkeypatch.setattr(evaluation, "BATCH", 64)
+    make_up(monkeypatch, {"fp32": 10}, Predictor(contract, lambda x: SCORES[: len(x)], None, "fake"))
     split = Split("test", "custom", np.zeros((40, 64, 64), np.uint8), LABELS)
     data = DataRecord(
         origin="custom",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from support import make_up
 
 from udacimed_edge.cli.display import (
     basis_text,
@@ -23,8 +24,6 @@ from udacimed_edge.cli.display import (
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ConversionError
 from udacimed_edge.runtime.contract import Contract, Predictor
-from udacimed_edge.validation.judging import evaluate as evaluation
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import EvaluationInputs, SourceScores, evaluate
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import DataRecord, ProcessorRecord, RecipeRecord, Report
@@ -46,9 +45,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         None,
         "made up 1.0",
     )
-    monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
-    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"fp32": 10})
-    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"fp32": 10}))
+    make_up(monkeypatch, {"fp32": 10}, predictor)
     images = np.zeros((40, 64, 64), np.uint8)
     images[:, 0, 0] = np.arange(40)
     split = Split("test", "synthetic", images, LABELS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import write_synthetic
 
 from udacimed_edge.cli.optimize_tables import figure, table
 from udacimed_edge.core.data import DataSet, open_data
@@ -29,13 +29,7 @@ STATED = SourceOptions((0.5,), (0.5,), ("normal", "pneumonia"), architecture="to
 @pytest.fixture(scope="module")
 def little_data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """Synthetic images as a file: 64 to learn from, 24 to validate, 24 to test."""
-    drawn = open_data("synthetic").read("train")
-    arrays = {}
-    for start, stop, name in ((0, 64, "train"), (64, 88, "val"), (88, 112, "test")):
-        arrays[f"{name}_images"] = drawn.images[start:stop]
-        arrays[f"{name}_labels"] = drawn.labels[start:stop, None]
-    path = tmp_path_factory.mktemp("data") / "little.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    path = write_synthetic(tmp_path_factory.mktemp("data") / "little.npz", 64, 24, 24)
     return open_data(str(path))
 
 

@@ -58,6 +58,7 @@ def test_a_contract_is_one_line_of_ascii(contract: Contract) -> None:
     text = contract.to_json()
     assert text.isascii()
     assert "\n" not in text
+    assert list(json.loads(text)) == sorted(json.loads(text))  # one contract has one text
 
 
 def test_every_field_is_read() -> None:

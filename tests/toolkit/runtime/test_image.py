@@ -181,6 +181,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: encoded(Image.new("RGBA", (8192, 4097)), compress_level=1),
         "it has 8192x4097 pixels, more than 32 million",
     ),
+    "huge, transparent palette": (
+        lambda: encoded(Image.new("P", (8192, 4097)), transparency=0, compress_level=1),
+        "it has 8192x4097 pixels, more than 32 million",
+    ),
     "truncated png": (lambda: WHOLE[: len(WHOLE) // 2], "it is a damaged PNG image: "),
     "truncated jpeg": (lambda: JPEG[: len(JPEG) // 2], "it is a damaged JPEG image: "),
     "signature alone": (lambda: WHOLE[:8], "it is a damaged PNG image: its header cannot be read"),
@@ -209,6 +213,36 @@ def test_a_file_without_a_radiograph_says_why_in_a_line(name: str) -> None:
         decode(make())
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("begins", "is_dicom"),
+    [
+        (b"\x08\0\x05\0CS\x0a\0I", True),
+        (b"\x02\0\x10\0UI\x14\0 1", True),
+        (b"\0\x08\0\x05CS\0\x0aI", True),  # big-endian
+        (b"\x08\0\x05\0\xff\0\0\0I", True),  # no type: its length
+        (b"\x08\0\x05\0\0\x01\0\0I", False),  # 256
+        (b"\0\x08\0\x05\0\0\0\x0aI", False),  # big-endian always has a type
+        (b"\x08\0\x05\0CS\x0a\0", False),  # nothing in it
+        (b"\x08\0\0\x01CS\x0a\0I", False),  # element 0100
+        (b"\x10\0\x05\0CS\x0a\0I", False),  # group 0010
+    ],
+)
+def test_a_data_set_without_its_prefix_is_known_by_its_first_element(begins: bytes, is_dicom: bool) -> None:
+    """DICOM files without the letters DICM begin with a low element of group 0002 or 0008."""
+    assert image._begins_like_a_data_set(begins) is is_dicom
+
+
+@pytest.mark.parametrize(("values", "blank"), [(15, True), (16, False)])
+def test_sixteen_gray_values_are_a_picture(values: int, blank: bool) -> None:
+    """Fewer are called blank."""
+    pixels = np.tile(np.arange(values, dtype=np.uint8) * 16, (64, 64))[:, :64]
+    if blank:
+        with pytest.raises(ImageError, match=f"it is blank: {values} gray values in all"):
+            decode(encoded(pixels))
+    else:
+        decode(encoded(pixels))
 
 
 def test_what_is_no_readable_file_says_why(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -111,6 +112,21 @@ def test_the_table_names_what_a_clinic_needs(clinic: Clinic) -> None:
     assert {row[1] for row in rows} == {"pneumonia", "normal"}
     assert f'calls "pneumonia" what has a probability of {THRESHOLD:.4f} or more' in out
     assert "\n6 files: 3 pneumonia, 3 normal, 0 unreadable\n" in out
+
+
+@pytest.mark.parametrize(
+    ("probability", "decision"), [(THRESHOLD, "pneumonia"), (float(np.nextafter(THRESHOLD, 0)), "normal")]
+)
+def test_the_threshold_itself_is_pneumonia(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, probability: float, decision: str
+) -> None:
+    """A probability equal to the threshold is called pneumonia, as in validation; the next lower is not."""
+    contract = Contract("ort", "int8", THRESHOLD, "a test", "small", "0" * 64, None, "0")
+    predictor = Predictor(contract, lambda images: np.full(len(images), probability), 1, "a test's runtime")
+    monkeypatch.setattr(screen, "open_artifact", lambda path, threads: predictor)
+    code, _, _ = clinic.run(clinic.images / "000.png", "--jsonl", clinic.folder / "results")
+    assert code == 0
+    assert [row["decision"] for row in json_lines(clinic.folder / "results")] == [decision]
 
 
 @pytest.mark.parametrize("option", ["--csv", "--jsonl"])
@@ -464,6 +480,50 @@ def test_the_answer_comes_first_and_the_path_last(clinic: Clinic) -> None:
     assert file.read_text(encoding="utf-8").splitlines()[0] == (
         "probability,decision,error,warnings,threshold,time_ms,screened_at,notice,file,sha256,artifact"
     )
+
+
+def test_what_was_just_screened_is_known(clinic: Clinic) -> None:
+    """Of two files with one content, in one run, the second has the first's answer."""
+    folder = clinic.folder / "twice"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(clinic.images / "000.png", folder / name)
+    _, out, _ = clinic.run(folder, "--jsonl", clinic.folder / "results")
+    assert "(1 copied from a file of the same content)" in out
+    first, second = json_lines(clinic.folder / "results")
+    assert (first["probability"], Path(second["file"]).name) == (second["probability"], "b.png")
+
+
+def test_lines_of_version_0_1_0_are_gone_on_with(tmp_path: Path) -> None:
+    """A JSON lines file that begins as the first version wrote it is taken, and nothing of it is lost."""
+    line = '{"file": "a.png", "sha256": "0", "artifact": "1"}\n'
+    (tmp_path / "results").write_text(line)
+    Results(tmp_path / "results", "jsonl").close()
+    assert (tmp_path / "results").read_text() == line
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_line_of_something_else_is_not_overwritten(tmp_path: Path, form: Any) -> None:
+    """A file without a line's end that does not begin like results is refused, and stays as it is."""
+    (tmp_path / "notes").write_text("to do: call the radiologist")
+    with pytest.raises(ResultsError, match="name another file"):
+        Results(tmp_path / "notes", form)
+    assert (tmp_path / "notes").read_text() == "to do: call the radiologist"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such call and needs none")
+def test_the_name_of_a_new_file_survives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is put on disk when the file is made, and the file with every line."""
+    synced: list[bool] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(handle).st_mode))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    Results(tmp_path / "results.csv", "csv").close()
+    assert synced == [False, True]
 
 
 OLD_HEADER = "file,sha256,artifact,probability,decision,threshold,time_ms,warnings,error,screened_at,notice\n"

@@ -13,7 +13,7 @@ from udacimed_edge.core.data import DataSet
 from udacimed_edge.core.errors import ConversionError, GateRefusedError, InputError
 from udacimed_edge.source.load import SourceModel
 from udacimed_edge.validation.report import read_report
-from udacimed_edge.workflow import prepare
+from udacimed_edge.workflow import convert, prepare
 from udacimed_edge.workflow.convert import convert_all
 from udacimed_edge.workflow.plan import ConversionPlan, Item, ItemResult, plan_items
 from udacimed_edge.workflow.validate import validate_all
@@ -86,6 +86,19 @@ def test_synthetic_calibration_shows_its_cost(source: SourceModel, data: DataSet
     assert again.report is not None
     for name in ("calibration", "calibration_cost", "recipes"):
         assert getattr(again.report, name) == getattr(report, name)
+
+
+def test_int8_is_tried_on_validation_and_judged_on_test(
+    source: SourceModel, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images that choose a recipe are the validation split's; those that judge it, the test split's."""
+    monkeypatch.setattr(convert, "export", lambda source, out: out)
+    plan = ConversionPlan((Item("ort", "int8"),), tmp_path, LENIENT)
+    shared = convert._prepare(source, data, plan, tmp_path, silent)
+    assert shared.trial is not None
+    for inputs, name in ((shared.trial, "validation"), (shared.test, "test")):
+        assert (inputs.split.name, inputs.split.digest) == (name, data.read(name).digest)
+        assert inputs.data.split == name
 
 
 def test_a_source_that_fails_the_policy_converts_nothing(

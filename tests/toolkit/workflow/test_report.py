@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError, OutputError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.validation.judging import evaluate as evaluation
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import EvaluationInputs, Execution, SourceScores
 from udacimed_edge.validation.policy.policy import PolicySettings
 from udacimed_edge.validation.report import DataRecord, with_digest, write_report
@@ -37,8 +37,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         folder.mkdir(parents=True)
         path = folder / "model.ort"
         path.write_bytes(item.encode())
-        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
-        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
+        make_up(monkeypatch, {"int8": 1000})
         data = DataRecord(origin="custom", name="x.npz", file_digest="5" * 64, split="test", digest=digest,
                           pneumonia=20, normal=20)  # fmt: skip
         inputs = EvaluationInputs(

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import ExtraMissingError, GateRefusedError, InputError, UnsupportedError
 from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation.judging import evaluate as evaluation
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import (
     EvaluationInputs,
     SourceScores,
     check_source,
     evaluate,
+    evaluate_answers,
     open_predictor,
 )
+from udacimed_edge.validation.judging.inputs import AlteredImages, Execution, Making
 from udacimed_edge.validation.policy.policy import PolicySettings
-from udacimed_edge.validation.report import DataRecord, Report
+from udacimed_edge.validation.report import (
+    CalibrationCost,
+    CalibrationRecord,
+    DataRecord,
+    ProcessorRecord,
+    Report,
+)
 
 POSITIVES, NEGATIVES = 390, 234
 LABELS = np.repeat(np.array([1, 0], np.uint8), [POSITIVES, NEGATIVES])
@@ -43,28 +52,42 @@ def images() -> NDArray[np.uint8]:
     return pixels
 
 
+def made_up_inputs(origin: Literal["custom", "synthetic"] = "custom") -> EvaluationInputs:
+    """Those images, and a source model that is right about each of them."""
+    split = Split("test", origin, images(), LABELS)
+    data = DataRecord(
+        origin=origin, name="x", file_digest="5" * 64, split="test", digest=split.digest,
+        pneumonia=POSITIVES, normal=NEGATIVES,
+    )  # fmt: skip
+    scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
+    return EvaluationInputs(split, data, scores, PolicySettings())
+
+
 @pytest.fixture
 def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
-    """Judge a made-up artifact whose answers are the source's, changed by a function of them."""
+    """Judge a made-up artifact whose answers are the source's, changed by a function of them.
 
-    def run(answer: Answer, dtypes: dict[str, int] | None = None, **contract: Any) -> Report:
+    `alone` changes what it answers to one image at a time, `inputs` what it is judged on,
+    the rest its contract.
+    """
+
+    def run(
+        answer: Answer,
+        dtypes: dict[str, int] | None = None,
+        alone: Answer | None = None,
+        inputs: dict[str, Any] | None = None,
+        making: Making | None = None,
+        **contract: Any,
+    ) -> Report:
         def predict(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
             rows = batch[:, 0, 0].astype(int) + 256 * batch[:, 0, 1].astype(int)
-            return answer(SCORES.copy())[rows]
+            return (alone if alone and len(batch) == 1 else answer)(SCORES.copy())[rows]
 
         path = tmp_path / "model.ort"
         path.write_bytes(b"artifact")
         predictor = Predictor(replace(CONTRACT, **contract), predict, None, "made up")
-        monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
-        monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: dtypes or {"int8": 1000})
-        monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
-        split = Split("test", "custom", images(), LABELS)
-        data = DataRecord(
-            origin="custom", name="x", file_digest="5" * 64, split="test", digest=split.digest,
-            pneumonia=POSITIVES, normal=NEGATIVES,
-        )  # fmt: skip
-        scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
-        return evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
+        make_up(monkeypatch, dtypes or {"int8": 1000}, predictor)
+        return evaluate(path, replace(made_up_inputs(), **(inputs or {})), making=making or Making())
 
     return run
 
@@ -135,7 +158,35 @@ def test_seven_missed_is_the_most(judge: Callable[..., Report]) -> None:
     assert [c.index for c in report.comparison.changed] == list(range(7))
 
 
+def test_the_bound_is_that_of_the_exact_interval(judge: Callable[..., Report]) -> None:
+    """Whether the interval clears the policy's sensitivity is asked of Clopper-Pearson's, not of Wilson's."""
+    found = judge(_miss(2)).metrics
+    assert found is not None
+    exact, wilson = found.sensitivity.clopper_pearson, found.sensitivity.wilson
+    assert exact is not None
+    assert wilson is not None
+    assert wilson.low < exact.low
+    for least, clears in ((exact.low, True), (np.nextafter(exact.low, 1), False)):
+        report = judge(_miss(2), inputs={"settings": PolicySettings(min_sensitivity=least)})
+        assert report.sensitivity_bound_clears is clears
+
+
 def test_answers_that_depend_on_the_batch_fail(judge: Callable[..., Report]) -> None:
+    """An artifact that answers to an image alone otherwise than to the image in a batch fails."""
+    report = judge(lambda scores: scores, alone=lambda scores: scores + 0.002)
+    assert report.verdict == "FAIL"
+    assert "invariance: they move by 0.002" in report.reason
+
+
+def test_one_decision_that_flips_alone_fails(judge: Callable[..., Report]) -> None:
+    """One patient called ill in a batch and healthy alone is enough to fail, however little it takes."""
+    edge = np.where(INDEX == 5, 0.5, SCORES)
+    report = judge(lambda scores: edge, alone=lambda scores: np.nextafter(edge, 0))
+    assert report.invariance is not None
+    assert (report.verdict, report.invariance.flips) == ("FAIL", 1)
+
+
+def test_answers_that_change_from_run_to_run_fail(judge: Callable[..., Report]) -> None:
     """An artifact whose answer changes from run to run fails."""
     noise = np.random.default_rng(0)
     report = judge(lambda scores: np.clip(scores + noise.normal(0, 0.01, scores.shape), 0, 1))
@@ -151,6 +202,123 @@ def test_non_finite_answers_are_in_the_report(judge: Callable[..., Report]) -> N
     assert report.predictions.digest is None
 
 
+@pytest.mark.parametrize(
+    ("batch", "calls"),
+    [(None, [64, 64, 2] * 2 + [1] * 130), (50, [50, 50, 30] * 2 + [1] * 130), (1, [1] * 260)],
+)
+def test_every_image_is_answered_in_batches_twice_and_alone(batch: int | None, calls: list[int]) -> None:
+    """A split runs twice in whole batches and once image by image; a format without batches runs twice."""
+    asked = []
+
+    def predict(part: NDArray[np.uint8]) -> NDArray[np.float64]:
+        asked.append(len(part))
+        return part[:, 0, 0] / 255
+
+    predictor = Predictor(CONTRACT, predict, batch, "made up")
+    runs, latency = evaluation._runs(predictor, images()[:130], threads=3)
+    assert asked == calls
+    assert all(np.array_equal(run, INDEX[:130] / 255) for run in runs)
+    assert len(runs) == sum(calls) // 130
+    assert latency.threads == 3
+
+
+def test_the_first_run_is_the_one_that_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and the answers kept come from the first run; the others show whether it can be relied on."""
+    make_up(monkeypatch, {"int8": 1000})
+    (tmp_path / "model.ort").write_bytes(b"artifact")
+    runs = [SCORES, SCORES + 1e-5, SCORES - 1e-5]
+    shown = ProcessorRecord(name="shown", processor="x", way="x", verdict="FAIL", comparison_only=True)
+    fails = ProcessorRecord(name="fails", processor="x", way="x", verdict="FAIL")
+    passes = ProcessorRecord(name="passes", processor="x", way="x", verdict="PASS")
+    for processors, verdict in (((passes, shown), "PASS"), ((passes, fails), "FAIL")):
+        execution = Execution(CONTRACT, "made up", runs, processors=processors)
+        report = evaluate_answers(tmp_path / "model.ort", "a" * 64, execution, made_up_inputs())
+        assert report.verdict == verdict
+        assert report.predictions.artifact == tuple(SCORES)
+        assert report.basis is not None
+        assert report.basis.answers == "executed here"
+    stated = Execution(CONTRACT, "made up", runs[:1], stated_by="a maker")
+    report = evaluate_answers(tmp_path / "model.ort", "a" * 64, stated, made_up_inputs())
+    assert report.basis is not None
+    assert (report.basis.answers, report.basis.answers_by) == ("stated", "a maker")
+    assert "invariance: not measured" in report.reason  # one run shows nothing of it
+
+
+def test_each_stage_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits hears what is being done."""
+    predictor = Predictor(CONTRACT, lambda part: np.full(len(part), 0.5), None, "made up")
+    make_up(monkeypatch, {"int8": 1000}, predictor)
+    (tmp_path / "model.ort").write_bytes(b"artifact")
+    told: list[str] = []
+    evaluate(tmp_path / "model.ort", made_up_inputs(), notify=told.append)
+    assert told == ["audit", "predict", "judge"]
+
+
+def test_time_is_told_in_milliseconds(judge: Callable[..., Report], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by half a second between two looks gives 500 ms."""
+    monkeypatch.setattr("time.perf_counter", itertools.count(0, 0.5).__next__)
+    latency = judge(lambda scores: scores).latency
+    assert latency is not None
+    assert (latency.median_ms, latency.p95_ms) == (500, 500)
+
+
+@pytest.mark.parametrize("origin", ["custom", "synthetic"])
+def test_only_synthetic_images_make_a_rehearsal(
+    judge: Callable[..., Report], origin: Literal["custom", "synthetic"]
+) -> None:
+    """A report on synthetic images is called a rehearsal, one on others is not."""
+    report = judge(lambda scores: scores, inputs={"data": made_up_inputs(origin).data})
+    assert report.rehearsal is (origin == "synthetic")
+    assert report.title.startswith("REHEARSAL") is (origin == "synthetic")
+
+
+def test_altered_images_are_asked_and_counted(judge: Callable[..., Report]) -> None:
+    """An artifact that decides otherwise than its source on images made from the split's fails."""
+    images_asked = images()[::4]
+    for source, verdict in ((SCORES[::4], "PASS"), (1 - SCORES[::4], "FAIL")):
+        report = judge(lambda scores: scores, inputs={"altered": AlteredImages(images_asked, source)})
+        assert report.basis is not None
+        assert report.basis.altered is not None
+        assert (report.verdict, report.basis.altered.images) == (verdict, len(images_asked))
+
+
+def test_what_an_earlier_report_says_of_calibration_stays(judge: Callable[..., Report]) -> None:
+    """Judged again, an artifact's report keeps what synthetic calibration cost."""
+    record = CalibrationRecord(images=1, digest="x", split="train", data_digest="y")
+    cost = CalibrationCost(calibration=record, method="recipe 1", verdict="PASS")
+    assert judge(lambda scores: scores, making=Making(calibration_cost=cost)).calibration_cost == cost
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": 0.4}, "states the threshold 0.4"),
+        ({"threshold": float(np.nextafter(0.5, 1))}, "states the threshold 0.5"),
+        ({"labels": ("pneumonia", "normal")}, "states the labels"),
+        ({"input": "gray"}, "states the input 'gray'"),
+        ({"mean": (0.4,)}, "states the mean"),
+        ({"std": (0.4,)}, "states the std"),
+    ],
+)
+def test_another_promise_than_the_source_s_is_refused(
+    judge: Callable[..., Report], change: dict[str, Any], message: str
+) -> None:
+    """An artifact that states otherwise than its source model is not judged, and the message says what."""
+    inputs = {"promise": CONTRACT}
+    with pytest.raises(InputError, match=message):
+        judge(lambda scores: scores, inputs=inputs, **change)
+
+
+def test_a_promise_that_may_differ(judge: Callable[..., Report]) -> None:
+    """A threshold that a rule set may differ in its fifth digit; version 0.1.0 wrote no normalisation."""
+    by_rule = {"promise": CONTRACT, "by_rule": True}
+    assert judge(lambda scores: scores, inputs=by_rule, threshold=0.5 * (1 + 9e-5)).verdict == "PASS"
+    with pytest.raises(InputError, match=r"the rule on the validation split gives 0\.5"):
+        judge(lambda scores: scores, inputs=by_rule, threshold=0.5 * (1 + 2e-4))
+    old = {"promise": replace(CONTRACT, mean=(0.5,), std=(0.5,))}
+    assert judge(lambda scores: scores, inputs=old, toolkit_version="0.1.0").verdict == "PASS"
+
+
 def test_another_source_is_refused(judge: Callable[..., Report]) -> None:
     """An artifact made from another model is not judged against this one."""
     with pytest.raises(InputError, match="was made from the model source"):
@@ -163,22 +331,11 @@ def test_what_cannot_be_executed_is_a_skip(tmp_path: Path, monkeypatch: pytest.M
     def unsupported(path: Path, threads: int) -> Predictor:
         raise UnsupportedError("the operator 'einsum' is not in the allow-list")
 
-    split = Split("test", "custom", images(), LABELS)
-    data = DataRecord(
-        origin="custom",
-        name="x",
-        file_digest="5" * 64,
-        split="test",
-        digest=split.digest,
-        pneumonia=390,
-        normal=234,
-    )
     path = tmp_path / "model.mlpackage"
     path.write_bytes(b"artifact")
     monkeypatch.setattr(evaluation, "open_predictor", unsupported)
     monkeypatch.setattr(coreml, "read_contract", lambda path: CONTRACT)
-    scores = SourceScores("source", "4" * 64, SCORES, "a test", 0.5)
-    report = evaluate(path, EvaluationInputs(split, data, scores, PolicySettings()))
+    report = evaluate(path, made_up_inputs())
     assert report.verdict == "SKIP"
     assert "einsum" in report.reason
     assert report.metrics is None
@@ -191,7 +348,7 @@ def test_what_cannot_be_executed_is_a_skip(tmp_path: Path, monkeypatch: pytest.M
     [
         (SCORES, 0.7, "sensitivity"),
         (SCORES, 0.02, "specificity"),
-        (np.where(INDEX == 3, np.nan, SCORES), 0.5, "finite outputs"),
+        (np.where(INDEX == 3, np.nan, SCORES), 0.5, "finite outputs: 1 images"),
     ],
 )
 def test_a_poor_source_is_refused(scores: NDArray[np.float64], threshold: float, message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import make_up
 
 from udacimed_edge.core.data import Split
 from udacimed_edge.core.errors import InputError
@@ -18,7 +19,6 @@ from udacimed_edge.runtime import coreml
 from udacimed_edge.runtime.contract import Contract, Predictor
 from udacimed_edge.validation.judging import evaluate as evaluation
 from udacimed_edge.validation.judging import external
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import EvaluationInputs, evaluate
 from udacimed_edge.validation.judging.external import evaluate_predictions, read_predictions
 from udacimed_edge.validation.report import Report
@@ -40,10 +40,8 @@ def artifact(
         None,
         "onnxruntime 1.0",
     )
-    monkeypatch.setattr(evaluation, "open_predictor", lambda path, threads: predictor)
+    make_up(monkeypatch, {"int8": 1000}, predictor)
     monkeypatch.setattr(external, "open_predictor", lambda path: predictor)
-    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
-    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({}, {"int8": 1000}))
     return path
 
 
@@ -202,8 +200,8 @@ BAD_CSV: list[tuple[Callable[[Written], str], str]] = [
     (_rows(lambda rows: [*rows, rows[7]]), "index 7 is repeated"),
     (_rows(lambda rows: [*rows, "624,0.1,0.2"]), "index 624 is not in the split"),
     (_rows(lambda rows: ["-1,0.1,0.2", *rows[1:]]), "index -1 is not in the split"),
-    (_rows(lambda rows: ["0,nan,0.2", *rows[1:]]), "1 answers are not finite, the first for image 0"),
-    (_rows(lambda rows: ["0,inf,0.2", *rows[1:]]), "not finite"),
+    (_rows(lambda rows: ["0,nan,0.2", *rows[1:]]), "'0,nan,0.2' is not a row of numbers"),
+    (_rows(lambda rows: ["0,inf,0.2", *rows[1:]]), "'0,inf,0.2' is not a row of numbers"),
     (_rows(lambda rows: ["0,0.2", *rows[1:]]), "line 4: '0,0.2,' is not a row of numbers"),
     (_rows(lambda rows: [*rows[:-1], "623,yes,no"]), "line 627: '623,yes,no' is not a row of numbers"),
     (_rows(lambda rows: ["0.5,0.1,0.2", *rows[1:]]), "'0.5,0.1,0.2' is not a row of numbers"),
@@ -236,6 +234,10 @@ BAD_NPZ: list[tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = [
     (lambda a: {**a, "logits": a["logits"][:, :1]}, "do not fit together"),
     (lambda a: {**a, "index": a["index"].astype(float)}, "do not fit together"),
     (lambda a: {**a, "logits": a["logits"].astype(str)}, "do not fit together"),
+    (
+        lambda a: {**a, "logits": np.where(a["index"][:, None] == 3, np.inf, a["logits"])},
+        "2 answers are not finite, the first for image 3",
+    ),
     (lambda a: {k: v for k, v in a.items() if k != "index"}, "has no 'index'"),
     (lambda a: {k: v for k, v in a.items() if k != "logits"}, "neither 'logits' nor 'probability'"),
     (lambda a: {k: v for k, v in a.items() if k != "device"}, "does not state the device"),

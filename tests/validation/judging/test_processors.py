@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import make_up
 
 from udacimed_edge.converters import FORMATS
 from udacimed_edge.converters.base import run
@@ -19,7 +20,6 @@ from udacimed_edge.core.data import Split, open_data
 from udacimed_edge.runtime.contract import Contract
 from udacimed_edge.validation.judging import evaluate as evaluation
 from udacimed_edge.validation.judging import processors
-from udacimed_edge.validation.judging.audit import ComputeCost
 from udacimed_edge.validation.judging.evaluate import (
     EvaluationInputs,
     Execution,
@@ -208,8 +208,7 @@ def test_a_row_that_fails_fails_the_artifact(
         ProcessorRecord(name=f"row{i}", processor="", way="", verdict=v, comparison_only=only)  # type: ignore[arg-type]
         for i, (v, only) in enumerate(rows)
     )
-    monkeypatch.setattr(evaluation, "weight_dtypes", lambda path: {"int8": 1000})
-    monkeypatch.setattr(evaluation, "count_macs", lambda path: ComputeCost({"int8": 1}, {"int8": 1000}))
+    make_up(monkeypatch, {"int8": 1000})
     path, scores = tmp_path / "model.ort", inputs.source.probabilities
     path.write_bytes(b"artifact")
     execution = Execution(CONTRACT, "made up", [scores, scores], processors=records)

@@ -9,7 +9,15 @@ import pytest
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.judging.recheck import judge_again, recompute, wrong_figures
-from udacimed_edge.validation.report import PredictionRecord, ProcessorRecord, RecipeRecord, Report
+from udacimed_edge.validation.metrics.records import Agreement
+from udacimed_edge.validation.policy.policy import PolicySettings
+from udacimed_edge.validation.report import (
+    BasisRecord,
+    PredictionRecord,
+    ProcessorRecord,
+    RecipeRecord,
+    Report,
+)
 
 Make = Callable[..., Report]
 
@@ -40,6 +48,37 @@ def test_rungs_and_processors_are_judged_where_there_are_any(make: Make) -> None
     assert "shown" not in failed[1].measured
 
 
+def test_what_was_asked_besides_is_asked_again(make: Make) -> None:
+    """Answers to altered images and on a device, and layers left in float, are judged as they are stated."""
+    differs = Agreement(images=100, changed=3, max_difference=0.5)
+    same = Agreement(images=100, changed=0, max_difference=0.0)
+    for altered, here, name in (
+        (differs, same, "agreement on altered images"),
+        (same, differs, "agreement with the run here"),
+    ):
+        basis = BasisRecord(
+            answers="stated", answers_by="x", source="stated", source_by="x",
+            executed_here=here, altered=altered,
+        )  # fmt: skip
+        report = make(update={"basis": basis})
+        failed = [clause for clause in judge_again(report, recompute(report)) if not clause.passed]
+        assert [clause.name for clause in failed] == [name]
+    assert recompute(make(float_layers=("stem",))).float_layers == ("stem",)
+    assert recompute(make(update={"basis": None})).altered is None
+
+
+def test_each_is_decided_at_its_own_threshold(make: Make) -> None:
+    """The source's answers count at the source's threshold; where none is stated, at the artifact's."""
+    report = make()
+    for own, sensitivity in ((0.95, "other"), (None, "same")):
+        moved = report.model_copy(update={"source": report.source.model_copy(update={"threshold": own})})
+        evidence = recompute(moved)
+        assert evidence.source is not None
+        assert evidence.artifact is not None
+        same = evidence.source.sensitivity == evidence.artifact.sensitivity
+        assert same is (sensitivity == "same")
+
+
 @pytest.mark.parametrize(
     ("field", "update"),
     [
@@ -48,6 +87,8 @@ def test_rungs_and_processors_are_judged_where_there_are_any(make: Make) -> None
         ("metrics", lambda r: {"metrics": None}),
         ("source.metrics", lambda r: {"source": r.source.model_copy(update={"metrics": r.metrics})}),
         ("comparison", lambda r: {"comparison": r.comparison.model_copy(update={"changed": ()})}),
+        ("comparison", lambda r: {"comparison": r.comparison.model_copy(update={"changed": None})}),
+        ("metrics", lambda r: {"metrics": r.metrics.model_copy(update={"auc": None})}),
         ("sensitivity_bound_clears", lambda r: {"sensitivity_bound_clears": True}),
         ("data", lambda r: {"data": r.data.model_copy(update={"normal": 235})}),
         ("predictions.digest", lambda r: with_predictions(r, digest="0" * 64).__dict__),
@@ -60,6 +101,20 @@ def test_an_edited_figure_is_found(
     report = make(answers={0: 0.0, 400: 0.9})
     edited = report.model_copy(update=update(report))
     assert wrong_figures(edited, recompute(edited)) == [field]
+
+
+def test_the_bound_is_that_of_the_exact_interval(make: Make) -> None:
+    """A report that says that its exact interval clears the bound, which Wilson's does not, is right."""
+    found = make().metrics
+    assert found is not None
+    assert found.sensitivity.clopper_pearson is not None
+    assert found.sensitivity.wilson is not None
+    wilson, exact = found.sensitivity.wilson.low, found.sensitivity.clopper_pearson.low
+    assert wilson < exact
+    for least in ((wilson + exact) / 2, exact):
+        report = make(settings=PolicySettings(min_sensitivity=least))
+        assert report.sensitivity_bound_clears is True
+        assert wrong_figures(report, recompute(report)) == []
 
 
 def test_the_last_digits_may_differ(make: Make) -> None:

@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from udacimed_edge.core.errors import InputError
 from udacimed_edge.validation.metrics.metrics import (
+    agreement,
     auc,
     compare,
     compute_metrics,
@@ -375,6 +376,34 @@ class TestCompare:
         """An artifact's probabilities are checked as the source's are."""
         with pytest.raises(InputError):
             compare(labels_of(1, 0), scores(0.9, 0.1), artifact, threshold=0.5)
+
+
+class TestAgreement:
+    """Two ways of answering the same images."""
+
+    def test_each_at_its_own_threshold(self) -> None:
+        """A probability equal to its threshold is a positive, on both sides; the next lower one is not."""
+        below = np.nextafter([0.5, 0.2], 0)
+        ours, theirs = scores(0.5, 0.5, below[0], 0.5), scores(0.2, 0.2, below[1], below[1])
+
+        found = agreement(ours, theirs, 0.5, 0.2)
+
+        assert (found.images, found.changed) == (4, 1)
+        assert found.max_difference == pytest.approx(0.3)
+
+    @pytest.mark.parametrize("answer", [np.nan, np.inf, -np.inf])
+    def test_an_answer_that_is_not_finite_differs(self, answer: float) -> None:
+        """It is counted as changed, whatever the other answers, and as the largest difference there is."""
+        for other in (0.1, 0.9):
+            found = agreement(scores(answer, 0.1), scores(other, 0.1), 0.5, 0.5)
+            assert (found.changed, found.max_difference) == (1, 1.0)
+
+    def test_unusable(self) -> None:
+        """Other images, and a probability that is none, are refused."""
+        with pytest.raises(InputError, match="cannot be compared"):
+            agreement(scores(0.1), scores(0.1, 0.2), 0.5, 0.5)
+        with pytest.raises(InputError, match="not between 0 and 1"):
+            agreement(scores(0.1), scores(1.1), 0.5, 0.5)
 
 
 class TestInvariance:

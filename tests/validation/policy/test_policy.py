@@ -25,6 +25,7 @@ from udacimed_edge.validation.policy.clauses import (
     AlteredAgreement,
     Clause,
     ClauseResult,
+    ComputeHeld,
     DeviceAgreement,
     Evidence,
     FiniteOutputs,
@@ -152,6 +153,7 @@ class TestArtifactPolicy:
             ),
             ({"macs": {"int8": 94_999, "fp32": 5_001}}, {"computation"}),
             ({"macs": {"fp32": 100_000}}, {"computation"}),
+            ({"macs": {"int16": 18, "fp32": 1}}, {"computation"}),
             ({"macs": {}}, {"computation"}),
             ({"macs": {"int8": 49_999, "fp32": 50_001}, "float_layers": ("stem",)}, {"computation"}),
             (
@@ -194,6 +196,7 @@ class TestArtifactPolicy:
             },
             {"macs": {"int8": 95_000, "fp32": 5_000}},
             {"macs": {"int16": 95_000, "fp32": 5_000}},
+            {"macs": {"int8": 90_000, "int16": 5_000, "fp32": 5_000}},
             {"macs": {"int8": 50_000, "fp32": 50_000}, "float_layers": ("stem",)},
             {"claimed_precision": "fp16", "weight_dtypes": {"fp16": 11_172_610}},
         ],
@@ -218,6 +221,8 @@ class TestArtifactPolicy:
             ({}, "not measured", False),
             ({1: False, 2: False}, "none of 2 holds", False),
             ({1: False, 2: True}, "recipe 2 holds", True),
+            ({1: False, 2: False, 3: True}, "recipe 3 holds", True),
+            ({1: True, 2: False, 3: False}, "none of 3 holds", False),
         ],
     )
     def test_recipes(self, recipes: dict[int, bool], measured: str, passed: bool) -> None:
@@ -365,6 +370,13 @@ class TestSourcePolicy:
 
         assert refused(source_policy(PolicySettings(min_sensitivity=1.0)), evidence) == {"sensitivity"}
 
+    @pytest.mark.parametrize(("asked", "least"), [(None, 117), (0.6, 141), (0.4, 94)])
+    def test_specificity_floor(self, asked: float | None, least: int) -> None:
+        """Half of the 234 healthy, where the settings of version 0.1.0 name no floor; else what they name."""
+        policy = source_policy(PolicySettings(min_specificity=asked))
+        for tn, refusals in ((least, set()), (least - 1, {"specificity"})):
+            assert refused(policy, Evidence(artifact=metrics(tn=tn), non_finite=0)) == refusals
+
     def test_result_text(self) -> None:
         """A refusal says in one line what was measured and what is required."""
         result = MinSpecificity(0.5).judge(Evidence(artifact=metrics(tn=116), non_finite=0))
@@ -430,6 +442,20 @@ class TestPolicy:
             assert ClauseResult.model_validate_json(result.model_dump_json()) == result
             assert result.requirement
             assert result.measured
+
+    def test_computation_shows_counts(self) -> None:
+        """What was counted, and what of, stands in the result; 16-bit activations are counted as int8."""
+        result = ComputeHeld().judge(replace(GOOD, macs={"int16": 190, "fp32": 10}))
+
+        assert result.requirement == "at least 95% of multiply-accumulates int8"
+        assert result.measured == "fp32 10 (5.00%), int8 190 (95.00%)"
+
+    def test_a_claim_that_nobody_knows(self) -> None:
+        """The clause on computation says which claim it cannot hold anything against."""
+        result = ComputeHeld().judge(replace(GOOD, claimed_precision="int4"))
+
+        assert not result.passed
+        assert result.requirement == "multiply-accumulates of the claimed type 'int4'"
 
     def test_precision_shows_counts(self) -> None:
         """The weights are listed by type, so that a share beside the bound can be checked."""
