@@ -86,7 +86,7 @@ def compose(
     parts = {name: _built(name) for name in _VENDORED}
     about = {
         "artifact": hashlib.sha256(model).hexdigest(),
-        "contract": asdict(contract),
+        "contract": contract.to_fields(),
         "selftest": {
             "tolerance": test.tolerance,
             "probabilities": test.probabilities,
