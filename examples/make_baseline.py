@@ -65,7 +65,7 @@ def main(choice: str, out: Path, epochs: int, images: int | None, seed: int) -> 
     card = ModelSpec(
         schema_version=1,
         name=out.stem,
-        architecture=f"resnet18, input enlarged to {BASELINE_SIDE}x{BASELINE_SIDE}",
+        architecture="torchvision-resnet18",
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
         labels=("normal", "pneumonia"),
@@ -73,6 +73,7 @@ def main(choice: str, out: Path, epochs: int, images: int | None, seed: int) -> 
         training={
             **training_record(data, len(learn.labels), seed),
             "begun from": "the reference model, each gray filter spread over three channels",
+            "input": f"enlarged to {BASELINE_SIDE}x{BASELINE_SIDE}",
             "epochs": epochs,
         },
     )

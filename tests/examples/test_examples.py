@@ -99,5 +99,6 @@ def test_make_baseline_writes_a_baseline_with_its_card(little_data: Path, tmp_pa
     state = read_baseline(out, SourceOptions()).state
     assert state.card.mean == (0.5, 0.5, 0.5)
     card = read_spec(out.with_suffix(".json"))
-    assert card.architecture == "resnet18, input enlarged to 224x224"
+    assert card.architecture == "torchvision-resnet18"
+    assert card.training["input"] == "enlarged to 224x224"
     assert card.training["split sizes"]["train"] == 8

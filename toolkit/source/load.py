@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
@@ -137,6 +138,10 @@ def find_source(
     return None if path is None else load_source(path, options)
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""torch.export keeps its tracer, and the bound on memory is kept, for the process as a whole."""
+
+
 def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> SourceModel:
     """Load a classifier and prove that it runs.
 
@@ -153,7 +158,8 @@ def load_source(path: Path | None, options: SourceOptions = SourceOptions()) -> 
     path = REFERENCE if path is None else path
     _require_readable(path)
     # nothing that a file asks for may end the process, or reach a person as a defect of ours
-    with bounded_memory(MEMORY_BYTES + 8 * path.stat().st_size), reading(path, "export or download it again"):
+    memory = bounded_memory(MEMORY_BYTES + 8 * path.stat().st_size)
+    with _ONE_AT_A_TIME, memory, reading(path, "export or download it again"):
         return _load(path, options)
 
 

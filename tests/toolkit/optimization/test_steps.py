@@ -63,7 +63,7 @@ def test_optimize_measures_every_step_and_writes_the_model(
     source, validation = load_source(out), little_data.read("validation")
     assert source.digest == record.model_sha256
     assert source.threshold == record.steps[-2].threshold
-    scores = source_probabilities(source, validation)
+    scores = source_probabilities(source, validation.images)
     found = int((scores[validation.labels == 1] >= record.steps[-2].threshold).sum())
     assert found == record.steps[-2].metrics.tp
     written = read_spec(out.with_suffix(".json"))
