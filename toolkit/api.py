@@ -83,7 +83,7 @@ class Artifact:
 
     @property
     def verdict(self) -> Verdict:
-        """The policy's verdict."""
+        """The policy's verdict on the artifact: PASS, FAIL or SKIP."""
         return self.report.verdict
 
 

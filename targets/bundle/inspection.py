@@ -130,7 +130,7 @@ class Contents:
 
     @property
     def artifact(self) -> Path:
-        """The artifact."""
+        """The artifact's place inside the bundle."""
         return self.folder / self.manifest.artifact
 
     @property

@@ -64,7 +64,7 @@ class BundleSpec:
 
     @property
     def precision(self) -> Precision:
-        """The artifact's."""
+        """The precision that the artifact has."""
         return cast("Precision", self.report.artifact.precision)
 
     @property

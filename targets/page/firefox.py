@@ -55,11 +55,11 @@ class _Socket:
             raise BrowserError("Firefox refuses to be driven")
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the browser."""
         self._stream.close()
 
     def send(self, text: str) -> None:
-        """Send one text."""
+        """Send one text message to the browser."""
         body = text.encode()
         size = len(body)
         if size < 126:
@@ -73,7 +73,7 @@ class _Socket:
         self._stream.sendall(b"\x81" + length + mask + masked)
 
     def receive(self) -> str:
-        """The next text."""
+        """The next text message that the browser sends."""
         text = b""
         while True:
             first, second = self._take(2)

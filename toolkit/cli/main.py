@@ -40,7 +40,7 @@ Example: udacimed-edge convert --target all --data synthetic
 @click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="udacimed-edge")
 def cli() -> None:
-    """All commands."""
+    """All commands, in the order of the work."""
 
 
 making = (convert, validate, optimize, benchmark, report, compare)

@@ -65,28 +65,28 @@ def devices() -> list[str]:
 
 
 def precisions() -> list[str]:
-    """What `--precision` takes."""
+    """The precisions that `--precision` takes."""
     from udacimed_edge.core.artifact import PRECISIONS
 
     return list(PRECISIONS)
 
 
 def built_in_models() -> list[str]:
-    """What `--model` takes."""
+    """The built-in models that `--model` takes."""
     from udacimed_edge.source.load import BUILT_IN
 
     return list(BUILT_IN)
 
 
 def outputs() -> list[str]:
-    """What `--output` takes."""
+    """The kinds of output that `--output` takes."""
     from udacimed_edge.source.outputs import OUTPUTS
 
     return list(OUTPUTS)
 
 
 def architectures() -> list[str]:
-    """What `--architecture` takes."""
+    """The networks that `--architecture` takes."""
     from udacimed_edge.source.architectures import ALIASES, ARCHITECTURES
 
     return [*ARCHITECTURES, *ALIASES]

@@ -74,7 +74,7 @@ class ItemRecord(_Form):
 
 
 class ConvertOutput(_Output):
-    """Written by `convert`."""
+    """What `convert --json` writes."""
 
     command: Literal["convert"] = "convert"
     results: tuple[ItemRecord, ...] = ()
@@ -82,7 +82,7 @@ class ConvertOutput(_Output):
 
 
 class ValidateOutput(_Output):
-    """Written by `validate`."""
+    """What `validate --json` writes."""
 
     command: Literal["validate"] = "validate"
     results: tuple[ItemRecord, ...] = ()
@@ -117,7 +117,7 @@ class ChangeRecord(_Form):
 
 
 class CompareOutput(_Output):
-    """Written by `compare`."""
+    """What `compare --json` writes."""
 
     command: Literal["compare"] = "compare"
     change: ChangeRecord | None = None
@@ -136,7 +136,7 @@ class CheckRecord(_Form):
 
 
 class VerifyOutput(_Output):
-    """Written by `verify`."""
+    """What `verify --json` writes."""
 
     command: Literal["verify"] = "verify"
     checks: tuple[CheckRecord, ...] = ()
@@ -167,7 +167,7 @@ class MeasurementRecord(BaseModel):
 
 
 class BenchmarkOutput(_Output):
-    """Written by `benchmark`."""
+    """What `benchmark --json` writes."""
 
     command: Literal["benchmark"] = "benchmark"
     machine: dict[str, Any] = {}
@@ -181,7 +181,7 @@ class BenchmarkOutput(_Output):
 
 
 class TargetsOutput(_Output):
-    """Written by `targets`."""
+    """What `targets --json` writes."""
 
     command: Literal["targets"] = "targets"
     devices: tuple[DeviceProfile, ...] = ()
@@ -198,7 +198,7 @@ class FormatRecord(_Form):
 
 
 class DoctorOutput(_Output):
-    """Written by `doctor`."""
+    """What `doctor --json` writes."""
 
     command: Literal["doctor"] = "doctor"
     formats: tuple[FormatRecord, ...] = ()
@@ -279,7 +279,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def change_record(change: Change) -> ChangeRecord:
-    """What `compare` found."""
+    """What `compare` found, in the form of its JSON."""
     before, after = change.before, change.after
     return ChangeRecord(
         before=before.title,
@@ -297,7 +297,7 @@ def change_record(change: Change) -> ChangeRecord:
 
 
 def check_records(checks: Sequence[Check]) -> list[CheckRecord]:
-    """What `verify` found."""
+    """What `verify` found, in the form of its JSON."""
     return [
         CheckRecord(
             outcome=c.outcome, name=c.name, detail=c.detail, proves=c.proves, leaves_open=c.leaves_open

@@ -63,7 +63,7 @@ def read_header(archive: zipfile.ZipFile, key: str) -> ArrayHeader:
 
 
 def read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
-    """One array."""
+    """Read one array, once its header says that it is within bounds."""
     with archive.open(f"{key}.npy") as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 

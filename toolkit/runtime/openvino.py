@@ -54,7 +54,7 @@ def open_artifact(path: Path, threads: int = 0, hint: str | None = None) -> Pred
 
     @lru_cache(_SIZES)
     def requests(batch: int, hint: str) -> list[InferRequest]:
-        """One per stream."""
+        """Inference requests, one for each stream that computes at once."""
         streams = threads if hint == "THROUGHPUT" else 1
         fixed = model.clone()
         fixed.reshape([batch, 1, SIDE, SIDE])

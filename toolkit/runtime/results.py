@@ -91,7 +91,7 @@ class _Dialect:
 
     @property
     def header(self) -> str:
-        """The first line."""
+        """The first line of such a file, with the names of its columns."""
         return self.mark + self._joined(list(self.columns))
 
     def _joined(self, cells: list[object] | list[str]) -> str:

@@ -168,7 +168,7 @@ def require_bounded_functions(model: onnx.ModelProto, path: Path) -> None:
     known: dict[tuple[str, str, str], tuple[int, int]] = {}
 
     def cost(nodes: Any) -> tuple[int, int]:
-        """Operators and bytes."""
+        """How many operators and bytes a part of the graph comes to."""
         count = size = 0
         for node in nodes:
             key = (node.domain, node.op_type, node.overload)

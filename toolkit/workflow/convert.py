@@ -83,7 +83,7 @@ class _FormatWork:
 
     @property
     def format(self) -> str:
-        """The format."""
+        """The one format that all of its items have."""
         return self.items[0].format
 
 

@@ -105,7 +105,7 @@ def figures_table(reports: Sequence[Report]) -> Table:
 
 
 def confusion_table(report: Report) -> Table:
-    """Labels against decisions."""
+    """Labels against decisions: the confusion matrix in words."""
     m, rows = report.metrics, tuple[tuple[str, ...], ...]()
     if m is not None:
         rows = (
