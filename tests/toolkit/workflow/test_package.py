@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -461,3 +462,14 @@ def test_a_program_for_what_is_proven(proven: Proven, tmp_path: Path) -> None:
     (probability,) = open_artifact(proven.folder / "model.ort").predict(pixels[None])
     assert f"{probability:.4f}"[:5] in said
     assert "not a diagnosis" in said
+
+
+def test_a_bundle_can_be_read_by_others_whatever_the_umask_was(proven: Proven, tmp_path: Path) -> None:
+    """Made under umask 077, every file and folder of a bundle, and its zip, are readable for all."""
+    before = os.umask(0o077)
+    try:
+        made = package(proven.folder, PackageRequest(roomy(find_profile("android-phone")), tmp_path / "out"))
+    finally:
+        os.umask(before)
+    for path in (made.archive, made.folder, *made.folder.rglob("*")):
+        assert path.stat().st_mode & 0o044 == 0o044, path
