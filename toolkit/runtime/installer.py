@@ -18,7 +18,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-__all__ = ["InstallError", "home", "install", "start"]
+__all__ = ["FOLDER", "InstallError", "home", "install", "start"]
 
 FOLDER = "installed"
 

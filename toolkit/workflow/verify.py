@@ -25,6 +25,7 @@ from udacimed_edge.core.errors import EdgeError, ExtraMissingError, InputError
 from udacimed_edge.core.files import path_digest
 from udacimed_edge.runtime import selftest
 from udacimed_edge.runtime.contract import ArtifactError, Contract, Predictor
+from udacimed_edge.runtime.installer import FOLDER as INSTALLED
 from udacimed_edge.targets.bundle import inspection
 from udacimed_edge.targets.bundle.archive import require_plain, unpack
 from udacimed_edge.targets.bundle.inspection import Contents, NotCheckedError, require
@@ -184,8 +185,10 @@ def _require_bundle(path: Path, folder: Path) -> None:
     """
     if not (folder / MANIFEST).is_file() or not (folder / SUMS).is_file():
         raise InputError(f"{path} is not a bundle: {MANIFEST} or {SUMS} is missing", "name its folder or zip")
-    if (folder / "venv").exists():
-        raise InputError(f"{path} was installed: it holds venv, which is no part of it", "verify its zip")
+    for added in (INSTALLED, "venv"):  # what install scripts add, today's and 0.1.0's
+        if (folder / added).exists():
+            what = f"{path} was installed: it holds {added}, which is no part of it"
+            raise InputError(what, "verify its zip")
     require_plain(folder)
     for file in (file for pattern in _TEXTS for file in folder.rglob(pattern)):
         if file.stat().st_size > MAX_TEXT_BYTES:

@@ -940,9 +940,11 @@ def test_what_is_no_bundle_is_an_error(tmp_path: Path, stick: Stick) -> None:
     ):
         with pytest.raises(InputError, match=message):
             verify_bundle(path)
-    (stick.folder / "venv").mkdir()
-    with pytest.raises(InputError, match="was installed: it holds venv"):
-        verify_bundle(stick.folder)
+    for added in ("venv", "installed"):
+        (stick.folder / added).mkdir()
+        with pytest.raises(InputError, match=f"was installed: it holds {added}"):
+            verify_bundle(stick.folder)
+        (stick.folder / added).rmdir()
 
 
 def test_links_and_huge_texts_are_refused_unread(stick: Stick, monkeypatch: pytest.MonkeyPatch) -> None:
