@@ -53,7 +53,7 @@ def half_artifacts(out: Path) -> list[str]:
     for folder in (f for f in _shown(out) if f.is_dir()):
         try:
             whole = read_report(folder / "report.json").artifact.digest == path_digest(locate(folder))
-            if not whole or not (folder / "MODEL_CARD.md").is_file():
+            if not whole or not (folder / "model-card.md").is_file():
                 problems.append(f"{folder} is not whole")
         except EdgeError as error:
             problems.append(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,8 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(place)]
-    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+    able = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("mount") is not None
+    if not able or subprocess.run(mount, check=False).returncode:
         pytest.skip("a small file system can be mounted by root on Linux alone")
     yield place
     subprocess.run(["umount", str(place)], check=True)
